@@ -1,0 +1,59 @@
+//! What a `[[storage]]` section says of credentials and places, as the backends want it; `config` fills it in.
+
+use std::path::PathBuf;
+
+use crate::secret::Secret;
+
+/// How to reach one storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackendConfig {
+    /// S3 and what speaks its protocol.
+    S3(S3Config),
+    /// Files below a root.
+    Local(LocalConfig),
+    /// A kind that the contract names and this version does not serve yet: accepted, warned about at start, and
+    /// its media answer 502. Holds the kind as written.
+    Unserved(&'static str),
+}
+
+/// `kind = "s3"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Config {
+    /// The bucket.
+    pub bucket: String,
+    /// The region; the SDK's chain, then `us-east-1`, where none is set.
+    pub region: Option<String>,
+    /// Where an S3-compatible server is; AWS where none is set.
+    pub endpoint: Option<url::Url>,
+    /// Whether the bucket stands in the path and not in the host's name. The default: yes with an endpoint, and for
+    /// names with dots; no on AWS.
+    pub path_style: bool,
+    /// Static credentials; the SDK's default chain where there are none.
+    pub credentials: Option<StaticCredentials>,
+    /// The profile of the SDK's chain.
+    pub profile: Option<String>,
+    /// A role to assume.
+    pub role_arn: Option<String>,
+    /// The external id that the role's trust policy asks for.
+    pub external_id: Option<Secret>,
+    /// A CA to trust beside the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// An access key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaticCredentials {
+    /// The key's id, not a secret.
+    pub access_key_id: String,
+    /// The secret.
+    pub secret_access_key: Secret,
+    /// The token of temporary credentials.
+    pub session_token: Option<Secret>,
+}
+
+/// `kind = "local"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalConfig {
+    /// The directory that holds the files.
+    pub root: PathBuf,
+}

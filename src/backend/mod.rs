@@ -1,0 +1,161 @@
+//! Fetched: storage as Lockgate needs it: metadata, one range of one version, a presigned URL.
+//!
+//! Knows objects, never people. One room per provider; a provider's types stay in its own file; retry is a decorator.
+
+pub mod config;
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::Stream;
+
+use crate::object::{ETag, ObjectLocation, ObjectMeta};
+use crate::secret::Secret;
+
+/// The bytes of one range as storage sends them. Ends with an error or after exactly the range's length.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, BackendError>> + Send>>;
+
+/// On what condition storage shall answer (RFC 9110 §13.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// In any case.
+    #[default]
+    None,
+    /// Only this version: another one is [`BackendError::Changed`].
+    IfMatch(ETag),
+    /// Only another version than this: the same one is [`Conditional::NotModified`].
+    IfNoneMatch(ETag),
+}
+
+/// An answer to a request that may have been conditional.
+#[derive(Debug)]
+pub enum Conditional<T> {
+    /// The version is still the one named.
+    NotModified,
+    /// The answer.
+    Is(T),
+}
+
+/// A range that storage is about to send. Its head was checked: a 206, the range that was asked for (cut at the
+/// object's end), a strong validator.
+pub struct Fetched {
+    /// The object's metadata, whole.
+    pub meta: ObjectMeta,
+    /// The bytes that will come: what was asked for, cut at `meta.complete_length`.
+    pub range: Range<u64>,
+    /// Those bytes.
+    pub body: ByteStream,
+}
+
+impl std::fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fetched")
+            .field("meta", &self.meta)
+            .field("range", &self.range)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Objects that can be read.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// An object's metadata.
+    async fn head(
+        &self,
+        location: &ObjectLocation,
+        condition: Condition,
+    ) -> Result<Conditional<ObjectMeta>, BackendError>;
+
+    /// One range of an object. An object that ends before `range` does gives what it has; one that ends before it
+    /// begins is [`BackendError::RangeNotSatisfiable`] (an empty object with any range is that, too).
+    async fn get(
+        &self,
+        location: &ObjectLocation,
+        range: Range<u64>,
+        condition: Condition,
+    ) -> Result<Conditional<Fetched>, BackendError>;
+
+    /// Keys below a prefix, for `check` and `ls`: at most `limit`.
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<Vec<Listed>, BackendError>;
+}
+
+/// A key that a listing gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The key.
+    pub key: String,
+    /// Its length in bytes.
+    pub complete_length: u64,
+}
+
+/// Objects that can be handed out by URL: a capability, not a promise (no local storage has it).
+#[async_trait]
+pub trait Presign: Send + Sync {
+    /// A URL for GET and HEAD of the object, that ends after `expiry` or with the credentials' own end.
+    async fn presign(
+        &self,
+        location: &ObjectLocation,
+        options: &PresignOptions,
+    ) -> Result<PresignedUrl, BackendError>;
+}
+
+/// What a presigned URL shall say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PresignOptions {
+    /// How long it shall live.
+    pub expiry: Duration,
+    /// The `Content-Type` that storage shall answer with, where its own would be of no use.
+    pub content_type: Option<String>,
+}
+
+/// A URL that is a credential. `Debug` prints `REDACTED`.
+#[derive(Clone, Debug)]
+pub struct PresignedUrl {
+    /// The URL.
+    pub url: Secret,
+    /// Its end.
+    pub expires_at: SystemTime,
+}
+
+/// What went wrong at storage, in storage's words. `serve::error` chooses the status.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The object is not there.
+    #[error("no such object")]
+    NotFound,
+    /// The bucket is not there.
+    #[error("no such bucket")]
+    NoSuchBucket,
+    /// Storage refused Lockgate's credentials or their permission.
+    #[error("storage refused access: {0}")]
+    AccessDenied(String),
+    /// Lockgate has no credentials to ask with.
+    #[error("no credentials for storage: {0}")]
+    NoCredentials(String),
+    /// The version that was asked for is no longer there.
+    #[error("the object has changed")]
+    Changed,
+    /// The range begins past the object's end.
+    #[error("the range begins past the end of the object")]
+    RangeNotSatisfiable,
+    /// Storage asks to slow down (503 SlowDown, 429).
+    #[error("storage throttles: {0}")]
+    Throttled(String),
+    /// Storage cannot be reached, broke off, or answered with a server error.
+    #[error("storage is unavailable: {0}")]
+    Unavailable(String),
+    /// Storage did not answer in time.
+    #[error("storage timed out: {0}")]
+    TimedOut(&'static str),
+    /// Storage's answer is not what the protocol says it must be.
+    #[error("storage broke the protocol: {0}")]
+    Protocol(String),
+}

@@ -1,0 +1,57 @@
+//! Listen, route, answer: the only floor that speaks HTTP to clients, and the only one that chooses a status code.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The `[server]` section as this room wants it; `config` fills it in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Where annotators are served.
+    pub listen: SocketAddr,
+    /// Where health and metrics are served; none: nowhere.
+    pub admin_listen: Option<SocketAddr>,
+    /// Certificate and key; none: plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// How long bodies may go on after SIGTERM.
+    pub drain: Duration,
+    /// The exact origins that may read answers from another site, credentials allowed.
+    pub allowed_origins: Vec<String>,
+    /// What one annotator may take.
+    pub limits: LimitsConfig,
+}
+
+/// PEM files; read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain, the server's own first.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub private_key: PathBuf,
+}
+
+/// `[server.limits]`: per annotator; none: unlimited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Requests per second; past it 429.
+    pub requests_per_second: Option<u32>,
+    /// Bodies at once; past it 429.
+    pub concurrent_streams: Option<u32>,
+    /// Bytes per second over all bodies of an annotator; past it they slow down.
+    pub bandwidth: Option<u64>,
+}
+
+/// `[delivery]`, as this room wants it; `config` fills it in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryConfig {
+    /// False: this deployment only redirects, and a storage that proxies is a configuration error.
+    pub allow_proxy: bool,
+    /// A ranged answer is cut to this many bytes; an answer to a request without Range never is.
+    pub max_range_size: Option<u64>,
+    /// `Cache-Control` of media (`delivery.cache_control`).
+    pub cache_control: String,
+    /// `Cross-Origin-Resource-Policy` of media (`delivery.cross_origin_resource_policy`).
+    pub cross_origin_resource_policy: String,
+    /// How long a body may wait for storage's next byte (`RESOLVER_PROXY_TIMEOUT`); never a limit on the whole.
+    pub stall_timeout: Duration,
+}
