@@ -278,7 +278,7 @@ fn find<'v, 's>(
 
 /// Reads text as the TOML value it spells; false where it spells none, or text again.
 fn reread_as_toml(value: &mut Value) -> bool {
-    let spelled = value.as_str().and_then(|text| spelled(text));
+    let spelled = value.as_str().and_then(spelled);
     match spelled {
         Some(spelled) if !spelled.is_str() => {
             *value = spelled;
@@ -346,8 +346,9 @@ fn key_written_at(source: &str, offset: usize) -> String {
     };
     let key = key.trim().trim_matches(['[', ']']);
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.\"".contains(c);
-    key.chars()
-        .all(plain)
-        .then(|| key.to_owned())
-        .unwrap_or_default()
+    if key.chars().all(plain) {
+        key.to_owned()
+    } else {
+        String::new()
+    }
 }

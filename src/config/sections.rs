@@ -236,7 +236,8 @@ pub fn log(reader: &mut Reader<'_>, written: Option<Value>) -> Option<LogConfig>
     let level = log.level.unwrap_or_else(|| "info".to_owned());
     let plain = ["off", "error", "warn", "info", "debug", "trace"].contains(&level.as_str());
     // A bare unknown word would be taken for a module's name, and nothing be logged.
-    if !plain && !(level.contains('=') && EnvFilter::try_new(&level).is_ok()) {
+    let filter = level.contains('=') && EnvFilter::try_new(&level).is_ok();
+    if !plain && !filter {
         reader.problem(
             "log.level",
             format!("{level:?} is not one of off, error, warn, info, debug, trace, nor a filter like \"info,lockgate=debug\""),
