@@ -32,3 +32,9 @@ pub struct ByteRange {
     range: Range<u64>,
     complete_length: u64,
 }
+impl ByteRange {
+    /// tmp
+    pub fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+}
