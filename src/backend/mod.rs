@@ -3,6 +3,11 @@
 //! Knows objects, never people. One room per provider; a provider's types stay in its own file; retry is a decorator.
 
 pub mod config;
+pub mod http;
+pub mod local;
+pub mod retry;
+pub mod s3;
+mod s3_credentials;
 
 use std::ops::Range;
 use std::pin::Pin;
@@ -28,6 +33,34 @@ pub enum Condition {
     IfMatch(ETag),
     /// Only another version than this: the same one is [`Conditional::NotModified`].
     IfNoneMatch(ETag),
+}
+
+/// One question to storage: about which object, on what condition, on whose behalf.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    /// The object.
+    pub location: &'a ObjectLocation,
+    /// On what condition storage shall answer.
+    pub condition: Condition,
+    /// The W3C `traceparent` that is passed on.
+    pub traceparent: Option<&'a str>,
+}
+
+impl<'a> Call<'a> {
+    /// An unconditional question.
+    pub fn about(location: &'a ObjectLocation) -> Self {
+        Self {
+            location,
+            condition: Condition::None,
+            traceparent: None,
+        }
+    }
+
+    /// The same question on a condition.
+    pub fn on(mut self, condition: Condition) -> Self {
+        self.condition = condition;
+        self
+    }
 }
 
 /// An answer to a request that may have been conditional.
@@ -63,19 +96,14 @@ impl std::fmt::Debug for Fetched {
 #[async_trait]
 pub trait Backend: Send + Sync {
     /// An object's metadata.
-    async fn head(
-        &self,
-        location: &ObjectLocation,
-        condition: Condition,
-    ) -> Result<Conditional<ObjectMeta>, BackendError>;
+    async fn head(&self, call: Call<'_>) -> Result<Conditional<ObjectMeta>, BackendError>;
 
     /// One range of an object. An object that ends before `range` does gives what it has; one that ends before it
     /// begins is [`BackendError::RangeNotSatisfiable`] (an empty object with any range is that, too).
     async fn get(
         &self,
-        location: &ObjectLocation,
+        call: Call<'_>,
         range: Range<u64>,
-        condition: Condition,
     ) -> Result<Conditional<Fetched>, BackendError>;
 
     /// Keys below a prefix, for `check` and `ls`: at most `limit`.
