@@ -128,11 +128,8 @@ impl Jwks {
             seen.begun + 1
         };
         // Everybody who saw the same state asks for the same number, so that it is fetched once.
-        self.wanted.send_if_modified(|wanted| {
-            let more = awaited > *wanted;
-            *wanted = awaited.max(*wanted);
-            more
-        });
+        self.wanted
+            .send_modify(|wanted| *wanted = awaited.max(*wanted));
         // An error means that the refresher is gone; the keys as they are is then all there is.
         let _ = fetches.wait_for(|now| now.finished >= awaited).await;
         self.current()
