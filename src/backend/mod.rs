@@ -5,12 +5,14 @@
 pub mod config;
 pub mod http;
 pub mod local;
+pub mod measured;
 pub mod retry;
 pub mod s3;
 mod s3_credentials;
 
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -113,6 +115,30 @@ pub trait Backend: Send + Sync {
         prefix: &str,
         limit: usize,
     ) -> Result<Vec<Listed>, BackendError>;
+
+    /// When the credentials in force end, where they do.
+    fn credential_expiry(&self) -> Option<SystemTime> {
+        None
+    }
+}
+
+#[async_trait]
+impl<B: Backend + ?Sized> Backend for Arc<B> {
+    async fn head(&self, call: Call<'_>) -> Result<Conditional<ObjectMeta>, BackendError> {
+        (**self).head(call).await
+    }
+
+    async fn get(&self, call: Call<'_>, range: Range<u64>) -> Result<Conditional<Fetched>, BackendError> {
+        (**self).get(call, range).await
+    }
+
+    async fn list(&self, bucket: &str, prefix: &str, limit: usize) -> Result<Vec<Listed>, BackendError> {
+        (**self).list(bucket, prefix, limit).await
+    }
+
+    fn credential_expiry(&self) -> Option<SystemTime> {
+        (**self).credential_expiry()
+    }
 }
 
 /// A key that a listing gave.
@@ -133,6 +159,13 @@ pub trait Presign: Send + Sync {
         location: &ObjectLocation,
         options: &PresignOptions,
     ) -> Result<PresignedUrl, BackendError>;
+}
+
+#[async_trait]
+impl<P: Presign + ?Sized> Presign for Arc<P> {
+    async fn presign(&self, location: &ObjectLocation, options: &PresignOptions) -> Result<PresignedUrl, BackendError> {
+        (**self).presign(location, options).await
+    }
 }
 
 /// What a presigned URL shall say.

@@ -2,7 +2,7 @@
 //! three times in all, with jitter. What storage decided (not found, refused, changed) is never asked again.
 
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
@@ -75,5 +75,9 @@ impl<B: Backend> Backend for Retry<B> {
         limit: usize,
     ) -> Result<Vec<Listed>, BackendError> {
         try_again!(self.0.list(bucket, prefix, limit))
+    }
+
+    fn credential_expiry(&self) -> Option<SystemTime> {
+        self.0.credential_expiry()
     }
 }

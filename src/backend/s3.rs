@@ -61,11 +61,6 @@ impl S3 {
         }
     }
 
-    /// The end of the credentials in force, where they have one.
-    pub fn credential_expiry(&self) -> Option<SystemTime> {
-        self.credentials.expiry()
-    }
-
     async fn region(&self) -> &str {
         self.region.get_or_init(|| region(&self.config)).await
     }
@@ -269,6 +264,10 @@ impl Backend for S3 {
         .map_err(|error| BackendError::Unavailable(error.to_string()))?
         .to_bytes();
         listing(&document)
+    }
+
+    fn credential_expiry(&self) -> Option<SystemTime> {
+        self.credentials.expiry()
     }
 }
 

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::object::ObjectVersion;
+use crate::telemetry::CacheResult;
 
 /// The unit of the cache and the window asked of storage: aligned, at most this many bytes (contract: 8 MiB).
 pub const CHUNK_SIZE: u64 = 8 << 20;
@@ -122,6 +123,17 @@ pub enum CacheStatus {
     Updating,
     /// Fetched from storage.
     Miss,
+}
+
+impl From<CacheStatus> for CacheResult {
+    fn from(status: CacheStatus) -> Self {
+        match status {
+            CacheStatus::Hit => Self::Hit,
+            CacheStatus::Revalidated => Self::Revalidated,
+            CacheStatus::Updating => Self::Updating,
+            CacheStatus::Miss => Self::Miss,
+        }
+    }
 }
 
 /// The `[cache]` section as this room wants it; `config` fills it in.

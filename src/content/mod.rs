@@ -25,6 +25,7 @@ use crate::ids::StorageId;
 use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
 use crate::range::ByteRange;
 use crate::resolve::ResolvedObject;
+use crate::telemetry::{Metrics, Tier};
 use fetch::{Begun, Fetch, Filling};
 use single_flight::SingleFlight;
 pub use stream::ContentStream;
@@ -94,18 +95,25 @@ pub struct Shelf {
     opens: SingleFlight<(ObjectLocation, Option<u64>), Result<Known, BackendError>>,
     windows: Arc<Windows>,
     tasks: Tasks,
+    metrics: Arc<Metrics>,
 }
 
 impl Shelf {
     /// An empty one over a chunk store.
-    pub fn new(chunks: Arc<dyn ChunkStore>) -> Arc<Self> {
+    pub fn new(chunks: Arc<dyn ChunkStore>, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             chunks,
             known: moka::sync::Cache::new(MAX_METADATA),
             opens: SingleFlight::default(),
             windows: Arc::default(),
             tasks: Tasks::default(),
+            metrics,
         })
+    }
+
+    /// How many bytes of chunks are kept.
+    pub fn cached_bytes(&self) -> u64 {
+        self.chunks.bytes()
     }
 }
 
@@ -186,14 +194,10 @@ impl Reader {
     ) -> Result<Opened, ContentError> {
         let store = self.store(resolved)?;
         let location = resolved.location();
-        let opened = |known, status| Opened {
-            object: Object {
-                known,
-                store: store.clone(),
-                shelf: self.shelf.clone(),
-                traceparent: traceparent.map(str::to_owned),
-            },
-            status,
+        let opened = |known, status: CacheStatus| {
+            self.shelf.metrics.cache_request(Tier::Metadata, status.into());
+            let (store, shelf) = (store.clone(), self.shelf.clone());
+            Opened { object: Object { known, store, shelf, traceparent: traceparent.map(str::to_owned) }, status }
         };
         let known = self.shelf.known.get(location);
         if let Some(known) = &known

@@ -12,6 +12,7 @@ use super::window::Window;
 use super::{ContentError, Object, plan};
 use crate::backend::BackendError;
 use crate::cache::{CHUNK_SIZE, CacheStatus, Chunk, WeakChunk};
+use crate::telemetry::Tier;
 
 /// The bytes of a range, to be asked for one frame at a time.
 pub struct ContentStream {
@@ -130,6 +131,7 @@ impl ContentStream {
     async fn look_up(&mut self, index: u64) -> (Source, bool) {
         let (source, status) = self.object.source(index).await;
         self.status = self.status.max(status);
+        self.object.shelf.metrics.cache_request(Tier::Memory, status.into());
         let leads = status == CacheStatus::Miss;
         self.held = Some((index, source.hold(), leads));
         (source, leads)

@@ -1,5 +1,8 @@
 //! Listen, route, answer: the only floor that speaks HTTP to clients, and the only one that chooses a status code.
 
+pub mod body;
+pub mod exchange;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
