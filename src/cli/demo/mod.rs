@@ -1,0 +1,3 @@
+//! `lockgate demo`.
+
+pub mod s3;
