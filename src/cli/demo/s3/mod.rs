@@ -129,6 +129,11 @@ impl S3Server {
         self.control.requests.borrow().clone()
     }
 
+    /// How many signed requests there were.
+    pub fn request_count(&self) -> usize {
+        self.control.requests.borrow().len()
+    }
+
     /// How many requests of an operation named this key.
     pub fn count(&self, operation: &str, key: &str) -> usize {
         let requests = self.control.requests.borrow();

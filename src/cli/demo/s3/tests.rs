@@ -1,5 +1,7 @@
 //! The embedded server as a signing client sees it.
 
+#![allow(clippy::unwrap_used, reason = "a test may unwrap")]
+
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
