@@ -1,3 +1,4 @@
-//! (being built)
+//! The command line: one file a verb.
 
+pub mod demo;
 pub mod token;
