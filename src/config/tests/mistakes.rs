@@ -86,8 +86,7 @@ const MISTAKES: &[Mistake] = &[
 
 #[test]
 fn a_mistake_is_an_error_that_names_file_line_and_key() {
-    let variables = [("PEM", "-----BEGIN PUBLIC KEY-----\nx"),
-    ("EMPTY", "")];
+    let variables = [("PEM", "-----BEGIN PUBLIC KEY-----\nx"), ("EMPTY", "")];
     for (written, mistake, line, key, word) in MISTAKES {
         assert!(SMALL.contains(written), "{written}");
         let text = SMALL.replacen(written, mistake, 1);
