@@ -1,7 +1,14 @@
 //! Listen, route, answer: the only floor that speaks HTTP to clients, and the only one that chooses a status code.
 
 pub mod body;
+pub mod desk;
 pub mod exchange;
+pub mod gate;
+pub mod media;
+pub mod session;
+pub mod watch;
+
+pub use desk::{Desk, Front};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
