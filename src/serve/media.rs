@@ -19,7 +19,7 @@ use super::gate::Gate;
 use super::preconditions::Verdict;
 use super::request::MediaRequest;
 use super::response::{self, Selected, media_head};
-use super::watch::{Watch, watched};
+use super::recheck::{Recheck, rechecked};
 use crate::auth::Annotator;
 use crate::authority::Target;
 use crate::backend::BackendError;
@@ -155,7 +155,7 @@ impl Permitted<'_> {
             pace.throttle(first.len() as u64).await;
             return Ok(Body::whole(first));
         }
-        let watch = Watch {
+        let recheck = Recheck {
             gate: self.desk.gate.clone(),
             recorder: self.desk.recorder.clone(),
             annotator: self.annotator.clone(),
@@ -164,7 +164,7 @@ impl Permitted<'_> {
             location: self.object.location().clone(),
         };
         let sent = first.len() as u64;
-        Ok(Body::media(first, watched(content, watch, pace, sent), range.len()))
+        Ok(Body::media(first, rechecked(content, recheck, pace, sent), range.len()))
     }
 }
 

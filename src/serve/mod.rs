@@ -5,8 +5,8 @@ pub mod desk;
 pub mod exchange;
 pub mod gate;
 pub mod media;
+pub mod recheck;
 pub mod session;
-pub mod watch;
 
 pub use desk::{Desk, Front};
 

@@ -27,7 +27,7 @@ use crate::telemetry::Abort;
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// Who sees what, to be asked again.
-pub struct Watch {
+pub struct Recheck {
     /// The gate of the moment.
     pub gate: Arc<ArcSwap<Gate>>,
     /// Where decisions are counted.
@@ -42,7 +42,7 @@ pub struct Watch {
     pub location: ObjectLocation,
 }
 
-impl Watch {
+impl Recheck {
     async fn still_permitted(&self) -> Result<(), Abort> {
         let gate = self.gate.load_full();
         match gate.admit(&self.annotator, &self.target, &self.uri, &self.recorder).await {
@@ -55,18 +55,18 @@ impl Watch {
     }
 }
 
-/// A running body: what is read, who watches, how fast.
+/// A running body: what is read, who asks again, how fast.
 struct Running {
     content: ContentStream,
-    watch: Watch,
+    recheck: Recheck,
     pace: StreamGuard,
     unasked: u64,
     asked_at: Instant,
 }
 
 /// The frames after the first, whose bytes (`sent`) count towards the next question.
-pub fn watched(content: ContentStream, watch: Watch, pace: StreamGuard, sent: u64) -> Frames {
-    let running = Running { content, watch, pace, unasked: sent, asked_at: Instant::now() };
+pub fn rechecked(content: ContentStream, recheck: Recheck, pace: StreamGuard, sent: u64) -> Frames {
+    let running = Running { content, recheck, pace, unasked: sent, asked_at: Instant::now() };
     Box::pin(stream::try_unfold(running, |mut running| async move {
         let next = running.next().await?;
         Ok(next.map(|bytes| (bytes, running)))
@@ -84,7 +84,7 @@ impl Running {
         // Asked last: what was waited for may have taken long, and these bytes may no longer be theirs.
         self.unasked += bytes.len() as u64;
         if self.unasked > CHUNK_SIZE || self.asked_at.elapsed() >= ASK_EVERY {
-            self.watch.still_permitted().await?;
+            self.recheck.still_permitted().await?;
             self.unasked = bytes.len() as u64;
             self.asked_at = Instant::now();
         }
