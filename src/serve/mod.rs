@@ -1,5 +1,12 @@
 //! Listen, route, answer: the only floor that speaks HTTP to clients, and the only one that chooses a status code.
 
+pub mod admin;
+mod connection;
+pub mod limits;
+pub mod listener;
+pub mod tls;
+mod watch;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
