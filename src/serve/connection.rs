@@ -31,6 +31,7 @@ const MAX_SEND_BUFFER: usize = 128 << 10;
 /// How often a silent HTTP/2 client is asked whether it is there, and how long it may take to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Owns the tasks of all connections: `finish` asks them to end, `cut` ends them.
