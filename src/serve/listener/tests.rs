@@ -7,12 +7,12 @@ use bytes::Bytes;
 use futures_util::stream;
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::service::service_fn;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::*;
 use crate::serve::tls::tests::Authority;
@@ -109,6 +109,24 @@ async fn read_until(stream: &mut TcpStream, end: &str) {
             "closed before {end}"
         );
     }
+}
+
+/// Asks over HTTP/2; the connection ends when the second is dropped.
+async fn get_by_http2<IO>(io: IO) -> (Response<Incoming>, JoinSet<()>)
+where
+    IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let io = hyper_util::rt::TokioIo::new(io);
+    let (mut client, connection) = hyper::client::conn::http2::handshake(executor, io)
+        .await
+        .unwrap();
+    let mut driver = JoinSet::new();
+    driver.spawn(async move { connection.await.unwrap_or_default() });
+    let request = Request::get("https://localhost/")
+        .body(Empty::<Bytes>::new())
+        .unwrap();
+    (client.send_request(request).await.unwrap(), driver)
 }
 
 #[tokio::test]
@@ -261,21 +279,42 @@ async fn over_tls_the_protocol_that_alpn_chose_is_spoken() {
         .connect(name, connect(&running).await)
         .await
         .unwrap();
-    let io = hyper_util::rt::TokioIo::new(stream);
-    let executor = hyper_util::rt::TokioExecutor::new();
-    let (mut client, connection) = hyper::client::conn::http2::handshake(executor, io)
-        .await
-        .unwrap();
-    let connection = tokio::spawn(connection);
-    let request = Request::get("https://localhost/")
-        .body(http_body_util::Empty::<Bytes>::new())
-        .unwrap();
-    let response = client.send_request(request).await.unwrap();
+    let (response, connection) = get_by_http2(stream).await;
     assert_eq!(
         response.into_body().collect().await.unwrap().to_bytes(),
         "hello"
     );
     running.shutdown.cancel();
     assert_eq!(running.served.await.unwrap(), 0);
-    connection.abort();
+    drop(connection);
+}
+
+#[tokio::test]
+async fn draining_lets_a_running_http_2_stream_finish() {
+    let (feed, body) = fed();
+    let running = serve(listener(), LATE, body);
+    let (response, _connection) = get_by_http2(connect(&running).await).await;
+    let mut body = response.into_body();
+    feed.send(Bytes::from_static(b"begin")).unwrap();
+    assert_eq!(
+        body.frame().await.unwrap().unwrap().into_data().unwrap(),
+        "begin"
+    );
+    running.shutdown.cancel();
+    feed.send(Bytes::from_static(b"end")).unwrap();
+    drop(feed);
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "end");
+    assert_eq!(running.served.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_http_2_stream_that_runs_when_draining_ends_is_an_error_and_not_a_short_body() {
+    let (feed, body) = fed();
+    let running = serve(listener(), SOON, body);
+    let (response, _connection) = get_by_http2(connect(&running).await).await;
+    feed.send(Bytes::from_static(b"begin")).unwrap();
+    running.shutdown.cancel();
+    assert!(response.into_body().collect().await.is_err());
+    assert_eq!(running.served.await.unwrap(), 1);
+    assert!(feed.is_closed());
 }
