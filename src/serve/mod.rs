@@ -1,5 +1,14 @@
 //! Listen, route, answer: the only floor that speaks HTTP to clients, and the only one that chooses a status code.
 
+pub mod accept;
+pub mod content_type;
+pub mod cors;
+pub mod credentials;
+pub mod error;
+pub mod preconditions;
+pub mod request;
+pub mod response;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
