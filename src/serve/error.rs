@@ -171,28 +171,8 @@ impl Failure {
         use StatusCode as S;
         match self {
             Self::Request(error) => request_problem(error),
-            Self::Auth(AuthError::Missing) => {
-                problem(S::UNAUTHORIZED, "no-credential", "No credential was sent")
-            }
-            Self::Auth(AuthError::Invalid(_)) => problem(
-                S::UNAUTHORIZED,
-                "invalid-credential",
-                "The credential is not valid",
-            ),
-            Self::Auth(AuthError::NoKeys) => problem(
-                S::SERVICE_UNAVAILABLE,
-                "no-keys",
-                "Credentials cannot be verified at the moment",
-            ),
-            Self::Denied(
-                Denied::OutsideScope
-                | Denied::Expired
-                | Denied::Unknown
-                | Denied::NotMember
-                | Denied::NotAssigned
-                | Denied::NotInTask
-                | Denied::NoStorage,
-            ) => problem(S::FORBIDDEN, "not-permitted", "Not permitted"),
+            Self::Auth(error) => auth_problem(error),
+            Self::Denied(error) => denied_problem(*error),
             Self::Authority(AuthorityError::Unavailable(_)) => problem(
                 S::SERVICE_UNAVAILABLE,
                 "access-unavailable",
@@ -265,6 +245,36 @@ fn request_problem(error: &RequestError) -> Problem {
             "The method is not allowed here",
         ),
         RequestError::UriTooLong => problem(S::URI_TOO_LONG, "uri-too-long", "The URI is too long"),
+    }
+}
+
+fn auth_problem(error: &AuthError) -> Problem {
+    use StatusCode as S;
+    match error {
+        AuthError::Missing => problem(S::UNAUTHORIZED, "no-credential", "No credential was sent"),
+        AuthError::Invalid(_) => problem(
+            S::UNAUTHORIZED,
+            "invalid-credential",
+            "The credential is not valid",
+        ),
+        AuthError::NoKeys => problem(
+            S::SERVICE_UNAVAILABLE,
+            "no-keys",
+            "Credentials cannot be verified at the moment",
+        ),
+    }
+}
+
+/// One answer to all, or it would tell what there is.
+fn denied_problem(error: Denied) -> Problem {
+    match error {
+        Denied::OutsideScope
+        | Denied::Expired
+        | Denied::Unknown
+        | Denied::NotMember
+        | Denied::NotAssigned
+        | Denied::NotInTask
+        | Denied::NoStorage => problem(StatusCode::FORBIDDEN, "not-permitted", "Not permitted"),
     }
 }
 
