@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{AuthConfigError, Authenticator, SessionCookie};
 use crate::authority::file::FileAuthority;
-use crate::authority::{AccessConfig, Authority};
+use crate::authority::AccessConfig;
 use crate::backend::config::BackendConfig;
 use crate::backend::http::{HttpClient, HttpClientError};
 use crate::backend::local::Local;
@@ -40,7 +40,7 @@ use crate::serve::limits::Limits;
 use crate::serve::listener::Listener;
 use crate::serve::tls::{Tls, TlsError};
 use crate::serve::{Desk, Front};
-use crate::telemetry::{AccessLog, AccessLogError, Metrics, Tier};
+use crate::telemetry::{AccessLog, AccessLogError, Destination, Metrics, Tier};
 
 /// How often files are looked at for changes, and gauges set.
 const TICK: Duration = Duration::from_millis(500);
@@ -127,7 +127,7 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         tracing::warn!("{warning}");
     }
     let metrics = Arc::new(Metrics::new()?);
-    let log = Arc::new(AccessLog::start(loaded.config.log.access.clone().into(), &metrics)?);
+    let log = Arc::new(AccessLog::start(destination(&loaded.config.log.access), &metrics)?);
     let recorder = Recorder { metrics: metrics.clone(), log };
     let evictions = metrics.clone();
     let memory = MemoryCache::new(&loaded.config.cache, move |_| evictions.cache_eviction(Tier::Memory));
@@ -190,7 +190,7 @@ impl Running {
 
     /// Reads the configuration, certificates and access lists again; `false` where a mistake keeps the old ones.
     pub async fn reload(&self) -> bool {
-        self.house.recorder.log.reopen();
+        self.house.recorder.log.reopen().await;
         self.house.reload().await
     }
 
@@ -201,7 +201,7 @@ impl Running {
         let cut = (&mut self.server).await.unwrap_or_default();
         self.admin_shutdown.cancel();
         self.others.abort_all();
-        self.house.recorder.log.flush().await;
+        self.house.recorder.log.close().await;
         cut
     }
 }
@@ -214,17 +214,17 @@ impl Drop for Running {
 
 impl House {
     /// What is missing for `/readyz`; nothing: ready.
-    fn not_ready(&self) -> Vec<&'static str> {
+    fn not_ready(&self) -> Vec<String> {
         let gate = self.gate.load();
         let mut missing = Vec::new();
         if self.draining.load(Ordering::Relaxed) {
-            missing.push("draining");
+            missing.push("draining".to_owned());
         }
         if !gate.auth.ready() {
-            missing.push("keys");
+            missing.push("keys".to_owned());
         }
         if !gate.authority.ready() {
-            missing.push("access list");
+            missing.push("access list".to_owned());
         }
         missing
     }
@@ -283,6 +283,14 @@ impl House {
         *in_force = fresh;
         self.gate.store(Arc::new(gate));
         Ok(())
+    }
+}
+
+fn destination(access: &crate::config::AccessLog) -> Destination {
+    match access {
+        crate::config::AccessLog::Stdout => Destination::Stdout,
+        crate::config::AccessLog::Off => Destination::Off,
+        crate::config::AccessLog::File(path) => Destination::File(path.clone()),
     }
 }
 
