@@ -9,7 +9,8 @@ use crate::telemetry::logging;
 
 /// Serves what `source` configures.
 pub async fn run(source: Source) -> ExitCode {
-    let level = crate::config::load(&source.file, source.environment.clone()).map(|loaded| loaded.config.log.level);
+    let level = crate::config::load(&source.file, source.environment.clone())
+        .map(|loaded| loaded.config.log.level);
     // A configuration with mistakes is reported by `start`, in its own words.
     if let Err(error) = logging::init(level.as_deref().unwrap_or("info")) {
         eprintln!("lockgate: {error}");
@@ -60,5 +61,9 @@ pub async fn until_stopped(running: Running) -> ExitCode {
 }
 
 fn signals() -> std::io::Result<(Signal, Signal, Signal)> {
-    Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?))
+    Ok((
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::hangup())?,
+    ))
 }

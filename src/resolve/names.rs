@@ -36,6 +36,8 @@ pub enum Names {
     },
     /// Files below a root.
     Local,
+    /// No URI: a kind that this version does not serve.
+    Nothing,
 }
 
 impl Names {
@@ -86,7 +88,7 @@ impl Names {
             Self::S3 { bucket, .. } | Self::Gcs { bucket } => bucket.clone(),
             Self::Azure { container, .. } => container.clone(),
             Self::Volume { volume } => volume.clone(),
-            Self::Local => "".into(),
+            Self::Local | Self::Nothing => "".into(),
         }
     }
 
@@ -98,7 +100,7 @@ impl Names {
                 let same_account = named_account.is_none_or(|named| **account == *named);
                 provider == Provider::Azure && same_account && **container == *named
             }
-            Self::Volume { .. } | Self::Local => false,
+            Self::Volume { .. } | Self::Local | Self::Nothing => false,
         }
     }
 }

@@ -56,7 +56,10 @@ impl Desk {
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (parts, incoming) = request.into_parts();
-        let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
+        let traceparent = parts
+            .headers
+            .get("traceparent")
+            .and_then(|value| value.to_str().ok());
         let trace = TraceContext::take_up(traceparent);
         let mut exchange = Exchange::begin(&self.recorder, &parts.method, &trace);
         let gate = self.gate.load_full();
@@ -73,11 +76,18 @@ impl Desk {
             }
             Err(failure) => Err(failure),
         };
-        let closes = matches!(answered, Err(Failure::ContentTooLarge | Failure::RequestTimeout));
-        let mut response = answered.unwrap_or_else(|failure| refuse(&failure, &parts, &mut exchange));
+        let closes = matches!(
+            answered,
+            Err(Failure::ContentTooLarge | Failure::RequestTimeout)
+        );
+        let mut response =
+            answered.unwrap_or_else(|failure| refuse(&failure, &parts, &mut exchange));
         if closes {
             // What is left of the body is not read; the next bytes on this connection would not be a request.
-            response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+            response.headers_mut().insert(
+                header::CONNECTION,
+                header::HeaderValue::from_static("close"),
+            );
         }
         gate.cors.decorate(&parts.headers, response.headers_mut());
         finish(response, exchange)
@@ -94,7 +104,10 @@ impl Desk {
         exchange.routed(label(&route));
         route.check_method(&parts.method)?;
         if parts.method == Method::OPTIONS && route != Route::Other {
-            return Ok(gate.cors.preflight(&parts.headers, route.allow()).map(|()| Body::empty()));
+            return Ok(gate
+                .cors
+                .preflight(&parts.headers, route.allow())
+                .map(|()| Body::empty()));
         }
         match route {
             Route::Media(target) => {
@@ -160,7 +173,13 @@ fn refuse(failure: &Failure, parts: &Parts, exchange: &mut Exchange) -> Response
         tracing::debug!(%request_id, status = status.as_u16(), "{failure}");
     }
     let head_only = parts.method == Method::HEAD;
-    failure.respond(request_id).map(|bytes| if head_only { Body::empty() } else { Body::whole(bytes) })
+    failure.respond(request_id).map(|bytes| {
+        if head_only {
+            Body::empty()
+        } else {
+            Body::whole(bytes)
+        }
+    })
 }
 
 fn finish(response: Response<Body>, mut exchange: Exchange) -> Response<Body> {
@@ -170,7 +189,9 @@ fn finish(response: Response<Body>, mut exchange: Exchange) -> Response<Body> {
 
 impl From<super::limits::RetryAfter> for Failure {
     fn from(limit: super::limits::RetryAfter) -> Self {
-        Self::TooManyRequests { retry_after: limit.0 }
+        Self::TooManyRequests {
+            retry_after: limit.0,
+        }
     }
 }
 
@@ -180,8 +201,14 @@ mod tests {
 
     #[test]
     fn every_route_has_its_label() {
-        assert_eq!(label(&Route::Media(Target::Task("7".into()))), telemetry::Route::Tasks);
-        assert_eq!(label(&Route::Media(Target::AnyProject)), telemetry::Route::LocalFiles);
+        assert_eq!(
+            label(&Route::Media(Target::Task("7".into()))),
+            telemetry::Route::Tasks
+        );
+        assert_eq!(
+            label(&Route::Media(Target::AnyProject)),
+            telemetry::Route::LocalFiles
+        );
         assert_eq!(label(&Route::Other), telemetry::Route::Other);
     }
 }

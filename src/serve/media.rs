@@ -17,9 +17,9 @@ use super::error::Failure;
 use super::exchange::Exchange;
 use super::gate::Gate;
 use super::preconditions::Verdict;
+use super::recheck::{Recheck, rechecked};
 use super::request::MediaRequest;
 use super::response::{self, Selected, media_head};
-use super::recheck::{Recheck, rechecked};
 use crate::auth::Annotator;
 use crate::authority::Target;
 use crate::backend::BackendError;
@@ -53,13 +53,29 @@ pub async fn answer(
 ) -> Result<Response<Body>, Failure> {
     let request = MediaRequest::from_parts(parts, target)?;
     let credentials = credentials(parts, gate.cookie.name(), true);
-    let annotator = gate.auth.authenticate(credentials, SystemTime::now()).await?;
+    let annotator = gate
+        .auth
+        .authenticate(credentials, SystemTime::now())
+        .await?;
     exchange.asked_by(&annotator.subject);
     gate.limits.check_request(&annotator.subject)?;
-    let (permit, object) = gate.admit(&annotator, &request.target, &request.uri, &desk.recorder).await?;
-    exchange.served_from(permit.projects().first().map(|project| &project.id), &object.location().storage);
+    let (permit, object) = gate
+        .admit(&annotator, &request.target, &request.uri, &desk.recorder)
+        .await?;
+    exchange.served_from(
+        permit.projects().first().map(|project| &project.id),
+        &object.location().storage,
+    );
     let traceparent = trace.child().header_value();
-    let permitted = Permitted { desk, gate, parts, request, annotator, object, traceparent };
+    let permitted = Permitted {
+        desk,
+        gate,
+        parts,
+        request,
+        annotator,
+        object,
+        traceparent,
+    };
     match permitted.object.delivery() {
         Delivery::Redirect => permitted.redirect().await,
         Delivery::Proxy => permitted.proxy(exchange).await,
@@ -73,7 +89,9 @@ impl Permitted<'_> {
         // may still work from there.
         let content_type = match self.open(FirstRead::Unknown).await {
             Ok(opened) => overriding_content_type(opened.meta(), self.request.uri.file_name()),
-            Err(ContentError::Backend(error @ (BackendError::NotFound | BackendError::NoSuchBucket))) => {
+            Err(ContentError::Backend(
+                error @ (BackendError::NotFound | BackendError::NoSuchBucket),
+            )) => {
                 return Err(ContentError::Backend(error).into());
             }
             Err(_) => None,
@@ -85,7 +103,9 @@ impl Permitted<'_> {
     /// The bytes. A version that is gone before the head was sent is given up for its successor, once.
     async fn proxy(&self, exchange: &mut Exchange) -> Result<Response<Body>, Failure> {
         match self.try_proxy(exchange).await {
-            Err(Failure::Content(ContentError::Backend(BackendError::Changed))) => self.try_proxy(exchange).await,
+            Err(Failure::Content(ContentError::Backend(BackendError::Changed))) => {
+                self.try_proxy(exchange).await
+            }
             answered => answered,
         }
     }
@@ -100,7 +120,13 @@ impl Permitted<'_> {
             return Err(Failure::NotAcceptable);
         }
         let head = |selected: &Selected| {
-            media_head(selected, meta, request.uri.file_name(), &content_type, &self.gate.delivery)
+            media_head(
+                selected,
+                meta,
+                request.uri.file_name(),
+                &content_type,
+                &self.gate.delivery,
+            )
         };
         match request.preconditions.evaluate(meta) {
             Verdict::Proceed => {}
@@ -121,7 +147,10 @@ impl Permitted<'_> {
     }
 
     async fn open(&self, first: FirstRead) -> Result<Opened, ContentError> {
-        self.gate.reader.open(&self.object, first, Some(&self.traceparent)).await
+        self.gate
+            .reader
+            .open(&self.object, first, Some(&self.traceparent))
+            .await
     }
 
     /// What is read first, as far as the request tells.
@@ -129,15 +158,23 @@ impl Permitted<'_> {
         match self.request.range {
             _ if self.request.head_only => FirstRead::Unknown,
             None => FirstRead::At(0),
-            Some(RangeSpec::From { first_pos } | RangeSpec::FromTo { first_pos, .. }) => FirstRead::At(first_pos),
+            Some(RangeSpec::From { first_pos } | RangeSpec::FromTo { first_pos, .. }) => {
+                FirstRead::At(first_pos)
+            }
             Some(RangeSpec::Suffix { .. }) => FirstRead::Unknown,
         }
     }
 
     /// The part that was asked for; `None`: everything.
     fn part(&self, meta: &ObjectMeta) -> Result<Option<ByteRange>, Failure> {
-        let applies = |_: &RangeSpec| self.request.preconditions.range_applies(meta, SystemTime::now());
-        let Some(spec) = self.request.range.filter(applies) else { return Ok(None) };
+        let applies = |_: &RangeSpec| {
+            self.request
+                .preconditions
+                .range_applies(meta, SystemTime::now())
+        };
+        let Some(spec) = self.request.range.filter(applies) else {
+            return Ok(None);
+        };
         let part = spec.satisfy(meta.complete_length)?;
         Ok(match self.gate.delivery.max_range_size {
             Some(max) => part.map(|part| part.cut_to(max)),
@@ -146,7 +183,12 @@ impl Permitted<'_> {
     }
 
     /// The body, whose first bytes are at hand before the head is sent: until then a failure has a status.
-    async fn body(&self, opened: &Opened, range: &ByteRange, exchange: &mut Exchange) -> Result<Body, Failure> {
+    async fn body(
+        &self,
+        opened: &Opened,
+        range: &ByteRange,
+        exchange: &mut Exchange,
+    ) -> Result<Body, Failure> {
         let pace = self.gate.limits.begin_stream(&self.annotator.subject)?;
         let mut content = opened.stream(range);
         let first = content.next().await?.unwrap_or_else(Bytes::new);
@@ -164,7 +206,11 @@ impl Permitted<'_> {
             location: self.object.location().clone(),
         };
         let sent = first.len() as u64;
-        Ok(Body::media(first, rechecked(content, recheck, pace, sent), range.len()))
+        Ok(Body::media(
+            first,
+            rechecked(content, recheck, pace, sent),
+            range.len(),
+        ))
     }
 }
 

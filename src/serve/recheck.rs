@@ -45,7 +45,10 @@ pub struct Recheck {
 impl Recheck {
     async fn still_permitted(&self) -> Result<(), Abort> {
         let gate = self.gate.load_full();
-        match gate.admit(&self.annotator, &self.target, &self.uri, &self.recorder).await {
+        match gate
+            .admit(&self.annotator, &self.target, &self.uri, &self.recorder)
+            .await
+        {
             // The same object, even where its storage was configured anew meanwhile.
             Ok((_, object)) if object.location().storage == self.location.storage => Ok(()),
             Err(Failure::Denied(Denied::Expired)) => Err(Abort::Expired),
@@ -66,7 +69,13 @@ struct Running {
 
 /// The frames after the first, whose bytes (`sent`) count towards the next question.
 pub fn rechecked(content: ContentStream, recheck: Recheck, pace: StreamGuard, sent: u64) -> Frames {
-    let running = Running { content, recheck, pace, unasked: sent, asked_at: Instant::now() };
+    let running = Running {
+        content,
+        recheck,
+        pace,
+        unasked: sent,
+        asked_at: Instant::now(),
+    };
     Box::pin(stream::try_unfold(running, |mut running| async move {
         let next = running.next().await?;
         Ok(next.map(|bytes| (bytes, running)))
@@ -98,6 +107,8 @@ fn abort(error: &ContentError) -> Abort {
     match error {
         ContentError::Backend(BackendError::Changed | BackendError::NotFound) => Abort::Changed,
         ContentError::Backend(BackendError::TimedOut(_)) => Abort::Stalled,
-        ContentError::Backend(_) | ContentError::NotServed(_) | ContentError::CannotPresign(_) => Abort::Storage,
+        ContentError::Backend(_) | ContentError::NotServed(_) | ContentError::CannotPresign(_) => {
+            Abort::Storage
+        }
     }
 }

@@ -10,24 +10,40 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
 use super::body::Body;
+use super::credentials::credentials;
 use super::error::Failure;
 use super::exchange::Exchange;
 use super::gate::Gate;
-use super::credentials::credentials;
 use crate::auth::{AuthError, Credentials};
 
 /// Answers POST and DELETE.
-pub async fn answer(gate: &Gate, parts: &Parts, exchange: &mut Exchange) -> Result<Response<Body>, Failure> {
+pub async fn answer(
+    gate: &Gate,
+    parts: &Parts,
+    exchange: &mut Exchange,
+) -> Result<Response<Body>, Failure> {
     if parts.method == Method::DELETE {
         return Ok(no_content(gate.cookie.clear()));
     }
     let now = SystemTime::now();
     let bearer = credentials(parts, gate.cookie.name(), false).bearer;
     let token = bearer.ok_or(AuthError::Missing)?;
-    let annotator = gate.auth.authenticate(Credentials { bearer, ..Credentials::default() }, now).await?;
+    let annotator = gate
+        .auth
+        .authenticate(
+            Credentials {
+                bearer,
+                ..Credentials::default()
+            },
+            now,
+        )
+        .await?;
     exchange.asked_by(&annotator.subject);
     gate.limits.check_request(&annotator.subject)?;
-    let cookie = gate.cookie.set(token, annotator.expires_at, now).map_err(|_| Failure::ContentTooLarge)?;
+    let cookie = gate
+        .cookie
+        .set(token, annotator.expires_at, now)
+        .map_err(|_| Failure::ContentTooLarge)?;
     Ok(no_content(cookie))
 }
 

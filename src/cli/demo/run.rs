@@ -30,12 +30,18 @@ pub async fn run(listen: SocketAddr) -> ExitCode {
         }
     };
     // The demo is the same everywhere: the environment has no say in it.
-    let source = Source { file: demo.config_path(), environment: Vec::new() };
+    let source = Source {
+        file: demo.config_path(),
+        environment: Vec::new(),
+    };
     let page = Arc::new(Page::default());
     match app::start(source, Some(page.clone())).await {
         Ok(running) => {
             page.open(demo.router(running.access_log().subscribe()));
-            println!("Lockgate demo: open http://{}/ in a browser. Ctrl-C stops it.", running.local_addr());
+            println!(
+                "Lockgate demo: open http://{}/ in a browser. Ctrl-C stops it.",
+                running.local_addr()
+            );
             until_stopped(running).await
         }
         Err(error) => {
@@ -64,7 +70,9 @@ impl Front for Page {
         *request.headers_mut() = parts.headers.clone();
         let answer = self.0.get()?.answer(&request)?;
         Some(answer.map(|body| {
-            let frames = body.into_data_stream().map(|frame| frame.map_err(|never| match never {}));
+            let frames = body
+                .into_data_stream()
+                .map(|frame| frame.map_err(|never| match never {}));
             Body::endless(Box::pin(frames.map(|frame: Result<_, Abort>| frame)))
         }))
     }
