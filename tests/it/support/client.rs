@@ -38,7 +38,10 @@ impl Client {
             .pool_idle_timeout(Duration::from_secs(5))
             .http2_only(http2)
             .build(connector);
-        Self { pool, base: base.into() }
+        Self {
+            pool,
+            base: base.into(),
+        }
     }
 
     pub fn get(&self, path: impl AsRef<str>) -> Ask {
@@ -52,9 +55,17 @@ impl Client {
     /// A request to a path of this server, or to a whole URL.
     pub fn ask(&self, method: Method, path: impl AsRef<str>) -> Ask {
         let path = path.as_ref();
-        let uri = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) };
+        let uri = if path.starts_with("http") {
+            path.to_owned()
+        } else {
+            format!("{}{path}", self.base)
+        };
         let request = Request::builder().method(method).uri(uri);
-        Ask { pool: self.pool.clone(), request, body: Bytes::new() }
+        Ask {
+            pool: self.pool.clone(),
+            request,
+            body: Bytes::new(),
+        }
     }
 }
 
@@ -91,7 +102,10 @@ impl Ask {
 
     /// Sends it and returns once the head is there.
     pub async fn send(self) -> Reply {
-        let request = self.request.body(Full::new(self.body)).expect("a valid request");
+        let request = self
+            .request
+            .body(Full::new(self.body))
+            .expect("a valid request");
         let told = format!("{} {}", request.method(), request.uri());
         let answer = timeout(PATIENCE, self.pool.request(request)).await;
         let response = answer
@@ -138,9 +152,15 @@ impl Reply {
     /// The whole answer, which has to end well.
     pub async fn whole(self) -> Answer {
         let (head, body) = self.response.into_parts();
-        let body = timeout(PATIENCE, body.collect()).await.expect("the body ends");
+        let body = timeout(PATIENCE, body.collect())
+            .await
+            .expect("the body ends");
         let body = body.expect("the body is whole").to_bytes();
-        Answer { status: head.status.as_u16(), headers: head.headers, body }
+        Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+        }
     }
 
     /// Reads to the end, comparing with what stands at `offset`; how many bytes there were, and whether the body
@@ -148,8 +168,13 @@ impl Reply {
     pub async fn compare(mut self, content: Pattern, offset: u64) -> (u64, bool) {
         let mut read = 0;
         while let Some(piece) = self.next().await {
-            let Ok(piece) = piece else { return (read, false) };
-            assert!(content.holds(offset + read, &piece), "other bytes after {read}");
+            let Ok(piece) = piece else {
+                return (read, false);
+            };
+            assert!(
+                content.holds(offset + read, &piece),
+                "other bytes after {read}"
+            );
             read += piece.len() as u64;
         }
         (read, true)
@@ -180,6 +205,7 @@ impl Answer {
 }
 
 fn field<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers.get(name).map_or("", |value| value.to_str().expect("visible ASCII"))
+    headers
+        .get(name)
+        .map_or("", |value| value.to_str().expect("visible ASCII"))
 }
-

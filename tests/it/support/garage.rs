@@ -43,25 +43,41 @@ impl Garage {
         };
         let directory = tempfile::tempdir().expect("a directory");
         let [s3, rpc] = free_ports();
-        std::fs::write(directory.path().join("g.toml"), configuration(directory.path(), s3, rpc))
-            .expect("its configuration is written");
+        std::fs::write(
+            directory.path().join("g.toml"),
+            configuration(directory.path(), s3, rpc),
+        )
+        .expect("its configuration is written");
         let endpoint = format!("http://127.0.0.1:{s3}");
         let process = serve(&program, directory.path());
         let client = Client::new(&endpoint);
-        let garage = Self { process, directory, program, endpoint, client };
+        let garage = Self {
+            process,
+            directory,
+            program,
+            endpoint,
+            client,
+        };
         garage.lay_out().await;
         Some(garage)
     }
 
     /// Makes a bucket.
     pub async fn create_bucket(&self, bucket: &str) {
-        self.send(Method::PUT, &format!("/{bucket}"), Bytes::new(), &[]).await;
+        self.send(Method::PUT, &format!("/{bucket}"), Bytes::new(), &[])
+            .await;
     }
 
     /// Uploads an object.
     pub async fn put(&self, bucket: &str, key: &str, content_type: &str, bytes: impl Into<Bytes>) {
-        let path = format!("/{bucket}/{}", super::uri::percent(key));
-        self.send(Method::PUT, &path, bytes.into(), &[("content-type", content_type)]).await;
+        let path = format!("/{bucket}/{}", super::uri::key(key));
+        self.send(
+            Method::PUT,
+            &path,
+            bytes.into(),
+            &[("content-type", content_type)],
+        )
+        .await;
     }
 
     /// The keys of a `[[storage]]` section for one of its buckets.
@@ -75,7 +91,10 @@ impl Garage {
 
     /// One node, one key, as soon as it answers.
     async fn lay_out(&self) {
-        let node = eventually("garage's node id", async || self.command(&["node", "id", "-q"])).await;
+        let node = eventually("garage's node id", async || {
+            self.command(&["node", "id", "-q"])
+        })
+        .await;
         let node = &node[..16];
         eventually("garage's layout", async || {
             self.command(&["layout", "assign", "-z", "dc1", "-c", "2G", node])
@@ -86,28 +105,38 @@ impl Garage {
             &["key", "import", "--yes", "-n", "tests", ID, SECRET],
             &["key", "allow", "--create-bucket", ID],
         ] {
-            self.command(command).unwrap_or_else(|| panic!("garage refused {command:?}"));
+            self.command(command)
+                .unwrap_or_else(|| panic!("garage refused {command:?}"));
         }
     }
 
     fn command(&self, arguments: &[&str]) -> Option<String> {
         let mut command = Command::new(&self.program);
-        command.arg("-c").arg(self.directory.path().join("g.toml")).args(arguments);
+        command
+            .arg("-c")
+            .arg(self.directory.path().join("g.toml"))
+            .args(arguments);
         let output = command.output().expect("garage runs");
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes, headers: &[(&str, &str)]) {
         let url = format!("{}{path}", self.endpoint);
         let mut ask = self.client.ask(method.clone(), &url);
-        for (name, value) in signature(method.as_str(), &url).iter().map(|(n, v)| (n.as_str(), v.as_str())) {
+        for (name, value) in signature(method.as_str(), &url)
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+        {
             ask = ask.header(name, value);
         }
         for (name, value) in headers {
             ask = ask.header(name, value);
         }
         let answer = ask.body(body).answer().await;
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        assert_eq!(answer.status, 200, "{path}: {:?}", answer.body);
     }
 }
 
@@ -149,8 +178,9 @@ fn serve(program: &Path, directory: &Path) -> Child {
 }
 
 fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"));
+    let listeners: [TcpListener; N] = std::array::from_fn(|_| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free")
+    });
     listeners.map(|listener| listener.local_addr().expect("it is bound").port())
 }
 
@@ -180,9 +210,16 @@ fn signature(method: &str, url: &str) -> Vec<(String, String)> {
         .build()
         .expect("complete parameters")
         .into();
-    let request = SignableRequest::new(method, url, std::iter::empty(), SignableBody::UnsignedPayload);
+    let request = SignableRequest::new(
+        method,
+        url,
+        std::iter::empty(),
+        SignableBody::UnsignedPayload,
+    );
     let signed = sign(request.expect("a request"), &parameters).expect("it signs");
     let (instructions, _signature) = signed.into_parts();
     let fields = instructions.headers();
-    fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    fields
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }

@@ -21,13 +21,18 @@ pub struct Setup {
 impl Setup {
     /// A gateway in front of one storage, `media`, all of which the members of project `1` may see.
     pub fn over(section: &str) -> Self {
-        let projects = "[[project]]\nid = '1'\nstorages = ['media']\nmembers = ['anna']\nmedia = 'storage'\n";
+        let projects =
+            "[[project]]\nid = '1'\nstorages = ['media']\nmembers = ['anna']\nmedia = 'storage'\n";
         Self::bare().storage("media", section).projects(projects)
     }
 
     /// A gateway without storages and projects.
     pub fn bare() -> Self {
-        let setup = Self { config: Table::new(), projects: String::new(), files: Vec::new() };
+        let setup = Self {
+            config: Table::new(),
+            projects: String::new(),
+            files: Vec::new(),
+        };
         setup
             .set("server.listen", "127.0.0.1:0")
             .set("server.admin_listen", "127.0.0.1:0")
@@ -48,7 +53,9 @@ impl Setup {
         let (tables, last) = key.rsplit_once('.').expect("a section and a key");
         let mut table = &mut self.config;
         for name in tables.split('.') {
-            let entry = table.entry(name).or_insert_with(|| Value::Table(Table::new()));
+            let entry = table
+                .entry(name)
+                .or_insert_with(|| Value::Table(Table::new()));
             table = entry.as_table_mut().expect("a table");
         }
         table.insert(last.to_owned(), value.into());
@@ -59,8 +66,14 @@ impl Setup {
     pub fn storage(mut self, id: &str, section: &str) -> Self {
         let mut table: Table = section.parse().expect("TOML");
         table.insert("id".to_owned(), id.into());
-        let storages = self.config.entry("storage").or_insert_with(|| Value::Array(Vec::new()));
-        storages.as_array_mut().expect("an array").push(table.into());
+        let storages = self
+            .config
+            .entry("storage")
+            .or_insert_with(|| Value::Array(Vec::new()));
+        storages
+            .as_array_mut()
+            .expect("an array")
+            .push(table.into());
         self
     }
 
@@ -80,7 +93,8 @@ impl Setup {
     pub fn write(&self, directory: &Path) -> PathBuf {
         for (path, bytes) in &self.files {
             let path = directory.join(path);
-            std::fs::create_dir_all(path.parent().expect("below the directory")).expect("it is made");
+            std::fs::create_dir_all(path.parent().expect("below the directory"))
+                .expect("it is made");
             std::fs::write(path, bytes).expect("it is written");
         }
         std::fs::write(directory.join("projects.toml"), &self.projects).expect("it is written");
@@ -93,10 +107,19 @@ impl Setup {
     pub async fn start(self) -> Gateway {
         let directory = tempfile::tempdir().expect("a directory");
         let file = self.write(directory.path());
-        let source = lockgate::config::Source { file, environment: Vec::new() };
-        let running = lockgate::app::start(source).await.unwrap_or_else(|error| panic!("{error}"));
+        let source = lockgate::config::Source {
+            file,
+            environment: Vec::new(),
+        };
+        let running = lockgate::app::start(source)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
         let client = Client::new(format!("http://{}", running.local_addr()));
-        Gateway { running, client, directory }
+        Gateway {
+            running,
+            client,
+            directory,
+        }
     }
 }
 
@@ -148,12 +171,19 @@ impl Gateway {
     pub fn access_log(&self) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(self.directory().join("access.log")).unwrap_or_default();
         let whole = text.lines().filter(|line| line.ends_with('}'));
-        whole.map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+        whole
+            .map(|line| serde_json::from_str(line).expect("a line is JSON"))
+            .collect()
     }
 
     /// The metrics as they are scraped.
     pub async fn metrics(&self) -> String {
-        self.admin().get("/metrics").answer().await.text().to_owned()
+        self.admin()
+            .get("/metrics")
+            .answer()
+            .await
+            .text()
+            .to_owned()
     }
 
     /// Stops it as SIGTERM does.

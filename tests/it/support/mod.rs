@@ -33,7 +33,21 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
 /// Bytes of memory that this process holds.
 pub fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("a Linux machine");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS is there");
-    let kilobytes: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("VmRSS is there");
+    let kilobytes: u64 = line
+        .split_whitespace()
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .expect("a number");
     kilobytes * 1024
+}
+
+/// The commonest pair: a gateway in front of the bucket `media` of the S3 server in this process.
+pub async fn gateway_over_store() -> (store::Store, gateway::Gateway) {
+    let store = store::Store::start().await;
+    let gateway = gateway::Setup::over(&store.section("media")).start().await;
+    (store, gateway)
 }

@@ -33,7 +33,9 @@ impl Raw {
         let mut read = Vec::new();
         let mut buffer = [0; 4096];
         while read.len() < len {
-            let got = timeout(PATIENCE, self.0.read(&mut buffer)).await.expect("it answers");
+            let got = timeout(PATIENCE, self.0.read(&mut buffer))
+                .await
+                .expect("it answers");
             match got.expect("the connection holds") {
                 0 => break,
                 len => read.extend_from_slice(&buffer[..len]),
@@ -47,7 +49,10 @@ impl Raw {
         let mut read = Vec::new();
         let mut buffer = vec![0; 64 << 10];
         loop {
-            match timeout(PATIENCE, self.0.read(&mut buffer)).await.expect("it ends") {
+            match timeout(PATIENCE, self.0.read(&mut buffer))
+                .await
+                .expect("it ends")
+            {
                 Ok(0) | Err(_) => return read,
                 Ok(len) => read.extend_from_slice(&buffer[..len]),
             }
@@ -58,5 +63,8 @@ impl Raw {
 /// The status of an answer read raw; 0 where there was none.
 pub fn status(answer: &[u8]) -> u16 {
     let text = String::from_utf8_lossy(&answer[..answer.len().min(64)]).into_owned();
-    text.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
+    text.split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .unwrap_or(0)
 }

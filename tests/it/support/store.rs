@@ -22,7 +22,8 @@ impl Store {
 
     /// Puts an object whose bytes are made when they are asked for; its entity tag.
     pub fn generate(&self, bucket: &str, key: &str, content: Pattern, length: u64) -> String {
-        let generated = Content::generated(length, move |offset, buffer| content.fill(offset, buffer));
+        let generated =
+            Content::generated(length, move |offset, buffer| content.fill(offset, buffer));
         self.put(bucket, key, generated, Some("video/mp4"))
     }
 

@@ -11,7 +11,9 @@ pub const SECRET: &str = "a secret of the tests that is long enough for HS256";
 
 /// Seconds since 1970, from now on by `from_now` seconds.
 pub fn epoch(from_now: i64) -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     now.as_secs() as i64 + from_now
 }
 
