@@ -4,8 +4,8 @@
 
 mod support;
 
-// mod access_rules;
-// mod answers;
+mod access_rules;
+mod answers;
 // mod browser;
 // mod cli;
 mod conditions;
