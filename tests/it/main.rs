@@ -6,11 +6,11 @@ mod support;
 
 mod access_rules;
 mod answers;
-// mod browser;
-// mod cli;
+mod browser;
+mod cli;
 mod conditions;
 mod keys;
-// mod operations;
+mod operations;
 mod ranges;
 mod redirects;
 mod revocation;

@@ -44,6 +44,11 @@ impl Client {
         }
     }
 
+    /// Where it asks.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     pub fn get(&self, path: impl AsRef<str>) -> Ask {
         self.ask(Method::GET, path)
     }
@@ -112,6 +117,19 @@ impl Ask {
             .unwrap_or_else(|_| panic!("no head in time: {told}"))
             .unwrap_or_else(|error| panic!("no head: {told}: {error:?}"));
         Reply { response }
+    }
+
+    /// Sends it; the status, or `None` where nobody answers.
+    pub async fn status(self) -> Option<u16> {
+        let request = self
+            .request
+            .body(Full::new(self.body))
+            .expect("a valid request");
+        let response = timeout(PATIENCE, self.pool.request(request))
+            .await
+            .ok()?
+            .ok()?;
+        Some(response.status().as_u16())
     }
 
     /// Sends it and reads the whole answer, which has to end well.

@@ -185,9 +185,4 @@ impl Gateway {
             .text()
             .to_owned()
     }
-
-    /// Stops it as SIGTERM does.
-    pub async fn drain(self) {
-        self.running.drain().await;
-    }
 }
