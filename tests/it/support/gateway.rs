@@ -111,7 +111,7 @@ impl Setup {
             file,
             environment: Vec::new(),
         };
-        let running = lockgate::app::start(source)
+        let running = lockgate::app::start(source, None)
             .await
             .unwrap_or_else(|error| panic!("{error}"));
         let client = Client::new(format!("http://{}", running.local_addr()));
