@@ -10,6 +10,7 @@ mod browser;
 mod cli;
 mod conditions;
 mod keys;
+mod lifecycle;
 mod operations;
 mod ranges;
 mod redirects;
