@@ -2,7 +2,6 @@
 
 mod credentials;
 
-use http::Method;
 use serde_json::json;
 
 use crate::support::gateway::{Gateway, Setup};

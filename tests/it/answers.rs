@@ -11,8 +11,7 @@ use http::Method;
 use crate::support::client::Answer;
 use crate::support::content::Pattern;
 use crate::support::gateway::{Gateway, Setup};
-use crate::support::raw::{self, Raw};
-use crate::support::store::{Fault, Object, Store};
+use crate::support::store::Store;
 use crate::support::uri;
 
 const ORIGIN: &str = "https://editor.example.com";

@@ -72,7 +72,7 @@ fn forms(size: u64) -> Vec<(String, Wanted)> {
     }
     part("BYTES=0-0".into(), 0..1);
     part(
-        format!("bytes=0-{}", u64::MAX).into(),
+        format!("bytes=0-{}", u64::MAX),
         0..if size <= 100 * MIB { size } else { 0 },
     );
     forms

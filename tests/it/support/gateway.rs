@@ -107,7 +107,7 @@ impl Setup {
     pub async fn start(self) -> Gateway {
         let directory = tempfile::tempdir().expect("a directory");
         let file = self.write(directory.path());
-        let source = lockgate::config::Source {
+        let source = lockgate::app::Source {
             file,
             environment: Vec::new(),
         };
