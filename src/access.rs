@@ -39,6 +39,19 @@ impl Permit {
     }
 }
 
+#[cfg(test)]
+impl Permit {
+    /// A permit out of nothing, for the tests of the rooms behind this one.
+    pub(crate) fn for_test(uri: MediaUri, projects: Vec<Arc<Project>>) -> Self {
+        let subject = Subject::from("anna@example.com");
+        Self {
+            subject,
+            uri,
+            projects,
+        }
+    }
+}
+
 /// Why somebody may not see something: for the log, a metric's label and `explain`; the client sees one and the same 403.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
