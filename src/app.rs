@@ -99,6 +99,7 @@ struct House {
     shelf: Arc<Shelf>,
     tls: Option<Arc<Tls>>,
     in_force: Mutex<InForce>,
+    configuration_ok: AtomicBool,
     draining: AtomicBool,
 }
 
@@ -168,6 +169,7 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         shelf,
         tls,
         in_force: Mutex::new(in_force),
+        configuration_ok: AtomicBool::new(true),
         draining: AtomicBool::new(false),
     });
     let (shutdown, admin_shutdown) = (CancellationToken::new(), CancellationToken::new());
@@ -297,21 +299,33 @@ impl House {
     async fn set_gauges(&self) {
         let metrics = &self.recorder.metrics;
         metrics.cache_bytes(Tier::Memory, self.shelf.cached_bytes());
-        for open in &self.in_force.lock().await.stores {
-            if let Some(expiry) = open
+        let in_force = self.in_force.lock().await;
+        self.set_reload_gauge(&in_force.authority);
+        for open in &in_force.stores {
+            let expiry = open
                 .backend
                 .as_ref()
-                .and_then(|backend| backend.credential_expiry())
-            {
+                .and_then(|backend| backend.credential_expiry());
+            if let Some(expiry) = expiry {
                 metrics.credential_expiry(&open.config.id, expiry);
             }
         }
     }
 
+    /// One gauge for both: what was read last, of the configuration and of the access list, is in force.
+    fn set_reload_gauge(&self, authority: &FileAuthority) {
+        let configuration_ok = self.configuration_ok.load(Ordering::Relaxed);
+        self.recorder
+            .metrics
+            .reload(configuration_ok && authority.last_reload_ok());
+    }
+
     async fn reload(&self) -> bool {
         let mut in_force = self.in_force.lock().await;
         let reloaded = self.try_reload(&mut in_force).await;
-        self.recorder.metrics.reload(reloaded.is_ok());
+        self.configuration_ok
+            .store(reloaded.is_ok(), Ordering::Relaxed);
+        self.set_reload_gauge(&in_force.authority);
         match &reloaded {
             Ok(()) => tracing::info!("configuration reloaded"),
             Err(error) => {
