@@ -135,6 +135,7 @@ fn quoted(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may unwrap")]
 mod tests {
     use super::*;
     use crate::cli::demo::media;
