@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::auth::Annotator;
-use crate::authority::{Entitlement, Target};
+use crate::authority::{Candidate, Entitlement, Target};
 use crate::ids::{StorageId, Subject};
 use crate::media_uri::MediaUri;
-use crate::project::Project;
+use crate::project::{MediaRule, Project, Task};
 
 /// Proof that this annotator may see this media now. Made by [`authorize`] alone.
 #[derive(Clone, Debug)]
@@ -39,6 +39,19 @@ impl Permit {
     }
 }
 
+#[cfg(test)]
+impl Permit {
+    /// A permit out of nothing, for the tests of the rooms behind this one.
+    pub(crate) fn for_test(uri: MediaUri, projects: Vec<Arc<Project>>) -> Self {
+        let subject = Subject::from("anna@example.com");
+        Self {
+            subject,
+            uri,
+            projects,
+        }
+    }
+}
+
 /// Why somebody may not see something: for the log, a metric's label and `explain`; the client sees one and the same 403.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
@@ -65,7 +78,8 @@ pub enum Denied {
     NoStorage,
 }
 
-/// Decides. `now` is compared with the token's own end.
+/// Decides. `now` is compared with the token's own end. Where several projects could permit, all that do are in the
+/// permit; where none does, the reason is the one of the project that came nearest.
 pub fn authorize(
     annotator: &Annotator,
     entitlement: &Entitlement,
@@ -73,6 +87,82 @@ pub fn authorize(
     uri: &MediaUri,
     now: SystemTime,
 ) -> Result<Permit, Denied> {
-    let _ = (annotator, entitlement, target, uri, now);
-    Err(Denied::Unknown)
+    if now >= annotator.expires_at {
+        return Err(Denied::Expired);
+    }
+    if !within_scope(annotator, target, uri) {
+        return Err(Denied::OutsideScope);
+    }
+    let mut projects = vec![];
+    let mut nearest = Denied::Unknown;
+    for candidate in &entitlement.candidates {
+        match permits(annotator, candidate, target) {
+            Ok(()) => projects.push(Arc::clone(&candidate.project)),
+            Err(denied) if closeness(denied) > closeness(nearest) => nearest = denied,
+            Err(_) => {}
+        }
+    }
+    if projects.is_empty() {
+        return Err(nearest);
+    }
+    Ok(Permit {
+        subject: annotator.subject.clone(),
+        uri: uri.clone(),
+        projects,
+    })
 }
+
+fn within_scope(annotator: &Annotator, target: &Target, uri: &MediaUri) -> bool {
+    let scope = &annotator.scope;
+    let task = match (&scope.task, target) {
+        (None, _) => true,
+        (Some(only), Target::Task(asked)) => only == asked,
+        (Some(_), Target::Project(_) | Target::AnyProject) => false,
+    };
+    task && scope.uri.as_ref().is_none_or(|only| only == uri)
+}
+
+fn permits(annotator: &Annotator, candidate: &Candidate, target: &Target) -> Result<(), Denied> {
+    let project = &candidate.project;
+    // A source that answers about something else than was asked is not believed.
+    if matches!(target, Target::Project(asked) if *asked != project.id) {
+        return Err(Denied::Unknown);
+    }
+    let in_group = || annotator.groups.iter().any(|g| project.groups.contains(g));
+    if !project.members.contains(&annotator.subject) && !in_group() {
+        return Err(Denied::NotMember);
+    }
+    if let Target::Task(asked) = target {
+        match &candidate.task {
+            Some(task) if task.id != *asked || task.project != project.id => {
+                return Err(Denied::Unknown);
+            }
+            Some(task) if !may_see(annotator, task) => return Err(Denied::NotAssigned),
+            Some(_) => {}
+            None => return Err(Denied::Unknown),
+        }
+    }
+    match project.media {
+        MediaRule::Storage => Ok(()),
+        MediaRule::Task if candidate.naming.iter().any(|task| may_see(annotator, task)) => Ok(()),
+        MediaRule::Task => Err(Denied::NotInTask),
+    }
+}
+
+fn may_see(annotator: &Annotator, task: &Task) -> bool {
+    task.assignees.is_empty() || task.assignees.contains(&annotator.subject)
+}
+
+/// How far a request came before it was denied: what is worth telling an operator where several projects denied it.
+fn closeness(denied: Denied) -> u8 {
+    match denied {
+        Denied::Unknown => 0,
+        Denied::NotMember => 1,
+        Denied::NotAssigned => 2,
+        Denied::NotInTask => 3,
+        Denied::OutsideScope | Denied::Expired | Denied::NoStorage => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,158 @@
 //! Who is it: from a token, a session cookie or a query token to an [`Annotator`].
 //!
-//! Does no access decision and knows no project. Follows RFC 7519 (JWT), RFC 7517 (JWK), RFC 6750 (Bearer).
+//! Does no access decision and knows no project. Follows RFC 7519 (JWT), RFC 7517 (JWK), RFC 6750 (Bearer)
+//! and RFC 8725 (what to distrust in a JWT).
+
+mod config;
+mod jwks;
+mod keys;
+mod remembered;
+mod session;
+mod token;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::ids::{Subject, TaskId};
 use crate::media_uri::MediaUri;
+
+pub use config::{AuthConfig, AuthConfigError, MAX_LEEWAY};
+pub use session::{SessionCookie, SessionError};
+
+use jwks::{Jwks, Timing};
+use keys::{KeySet, Selected};
+use remembered::Remembered;
+use token::Unverified;
+
+/// Turns credentials into annotators: holds the keys, and remembers which tokens it has verified.
+pub struct Authenticator {
+    config: AuthConfig,
+    keys: Keys,
+    remembered: Remembered,
+}
+
+/// Where the keys come from.
+enum Keys {
+    /// The configured secret or public key, for as long as this configuration lives.
+    Configured(Arc<KeySet>),
+    /// The issuer's key set, beside the configured secret where there is one.
+    Fetched(Jwks),
+}
+
+impl Authenticator {
+    /// Checks the configuration and loads its keys. With a `jwks_url` the first fetch and the refreshes run
+    /// in a background task that ends when the authenticator is dropped, so this must be called in a tokio
+    /// runtime then.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration; never that the key set could not be fetched.
+    pub fn new(config: AuthConfig) -> Result<Self, AuthConfigError> {
+        Self::with_timing(config, Timing::default())
+    }
+
+    fn with_timing(config: AuthConfig, timing: Timing) -> Result<Self, AuthConfigError> {
+        let configured = config.check()?;
+        config.warn_of_a_short_secret();
+        let keys = match &config.jwks_url {
+            None => Keys::Configured(Arc::new(KeySet::configured(configured))),
+            Some(url) => Keys::Fetched(Jwks::start(url, configured, &config.algorithms, timing)?),
+        };
+        Ok(Self {
+            config,
+            keys,
+            remembered: Remembered::default(),
+        })
+    }
+
+    /// Who sent these credentials. The first that was sent decides: the bearer token, else the cookie, else
+    /// the query token, and where it is invalid the others are not tried. A query token must name the one
+    /// task or object that it is for, because URLs end up in logs and histories.
+    ///
+    /// # Errors
+    /// [`AuthError`]; its reasons are for the log.
+    pub async fn authenticate(
+        &self,
+        credentials: Credentials<'_>,
+        now: SystemTime,
+    ) -> Result<Arc<Annotator>, AuthError> {
+        if let Some(token) = credentials.bearer.or(credentials.cookie) {
+            return self.verify(token, now).await;
+        }
+        let token = credentials.query.filter(|_| self.config.query_token);
+        let annotator = self.verify(token.ok_or(AuthError::Missing)?, now).await?;
+        if annotator.scope.is_empty() {
+            return Err(AuthError::Invalid(
+                "a query token must name a task or a uri",
+            ));
+        }
+        Ok(annotator)
+    }
+
+    /// Waits until the key set was fetched for the first time, well or not: a reload puts the new
+    /// authenticator in the old one's place only then, so that nobody waits for its keys.
+    pub async fn loaded(&self) {
+        match &self.keys {
+            Keys::Configured(_) => {}
+            Keys::Fetched(jwks) => jwks.first_fetch().await,
+        }
+    }
+
+    /// Whether there are keys to verify with; false only until the key set was fetched for the first time.
+    pub fn ready(&self) -> bool {
+        self.current_keys().complete
+    }
+
+    async fn verify(&self, token: &str, now: SystemTime) -> Result<Arc<Annotator>, AuthError> {
+        // Before anything is computed over it.
+        if token.len() > token::MAX_TOKEN_BYTES {
+            return Err(AuthError::Invalid("too long"));
+        }
+        let keys = self.current_keys();
+        if let Some(annotator) = self.remembered.get(&keys, token) {
+            // `now` has moved on since the signature was checked.
+            return match now < annotator.expires_at {
+                true => Ok(annotator),
+                false => Err(AuthError::Invalid(token::EXPIRED)),
+            };
+        }
+        let unverified = Unverified::parse(token, &self.config.algorithms)?;
+        let keys = self.keys_for(&unverified, keys).await;
+        let key = match keys.select(unverified.algorithm, unverified.kid.as_deref()) {
+            Selected::Key(key) => key,
+            Selected::Ambiguous => {
+                return Err(AuthError::Invalid("no kid, and several keys would fit"));
+            }
+            Selected::Unknown if keys.complete || token::is_hmac(unverified.algorithm) => {
+                return Err(AuthError::Invalid("unknown key"));
+            }
+            Selected::Unknown => return Err(AuthError::NoKeys),
+        };
+        let annotator = Arc::new(unverified.verify(key, &self.config, now)?);
+        self.remembered.insert(&keys, token, annotator.clone());
+        Ok(annotator)
+    }
+
+    /// The keys as they are or, where they lack this token's key, after asking the issuer again.
+    async fn keys_for(&self, token: &Unverified<'_>, keys: Arc<KeySet>) -> Arc<KeySet> {
+        match &self.keys {
+            // A secret is never fetched, so asking again would not find it.
+            Keys::Fetched(jwks) if !token::is_hmac(token.algorithm) => {
+                match keys.select(token.algorithm, token.kid.as_deref()) {
+                    Selected::Unknown => jwks.refetched().await,
+                    Selected::Key(_) | Selected::Ambiguous => keys,
+                }
+            }
+            Keys::Fetched(_) | Keys::Configured(_) => keys,
+        }
+    }
+
+    fn current_keys(&self) -> Arc<KeySet> {
+        match &self.keys {
+            Keys::Configured(keys) => keys.clone(),
+            Keys::Fetched(jwks) => jwks.current(),
+        }
+    }
+}
 
 /// Somebody whose token was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +161,7 @@ pub struct Annotator {
     pub subject: Subject,
     /// The token's groups claim.
     pub groups: Vec<Arc<str>>,
-    /// The token's `exp`: nothing is shown after it, a running body included.
+    /// The token's `exp` plus the configured leeway: nothing is shown from then on, a running body included.
     pub expires_at: SystemTime,
     /// What the token limits itself to; required of a query token, honoured on every token.
     pub scope: Scope,
@@ -28,6 +174,13 @@ pub struct Scope {
     pub task: Option<TaskId>,
     /// Only this media.
     pub uri: Option<MediaUri>,
+}
+
+impl Scope {
+    /// Whether the token limits itself to nothing: an ordinary token.
+    pub fn is_empty(&self) -> bool {
+        self.task.is_none() && self.uri.is_none()
+    }
 }
 
 /// The credentials as a request carries them; `serve::request` fills it in.
@@ -55,27 +208,5 @@ pub enum AuthError {
     NoKeys,
 }
 
-/// The `[auth]` section as this room wants it; `config` fills it in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthConfig {
-    /// `iss` that tokens must have.
-    pub issuer: String,
-    /// `aud` that tokens must have (among theirs).
-    pub audience: String,
-    /// The only algorithms accepted.
-    pub algorithms: Vec<jsonwebtoken::Algorithm>,
-    /// HS256/384/512 secret.
-    pub hmac_secret: Option<crate::secret::Secret>,
-    /// A public key (or certificate's key) in PEM.
-    pub public_key: Option<crate::secret::Secret>,
-    /// A private key in PEM: for `lockgate token` alone, never needed to serve.
-    pub private_key: Option<crate::secret::Secret>,
-    /// Where the issuer's key set is.
-    pub jwks_url: Option<url::Url>,
-    /// How far clocks may differ, at most 60 s (contract §3).
-    pub leeway: std::time::Duration,
-    /// The claim that lists the annotator's groups.
-    pub groups_claim: String,
-    /// Whether `?token=` is honoured on GET and HEAD.
-    pub query_token: bool,
-}
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,16 @@
 //! Knows objects, never people. One room per provider; a provider's types stay in its own file; retry is a decorator.
 
 pub mod config;
+pub mod http;
+pub mod local;
+pub mod measured;
+pub mod retry;
+pub mod s3;
+mod s3_credentials;
 
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -28,6 +35,34 @@ pub enum Condition {
     IfMatch(ETag),
     /// Only another version than this: the same one is [`Conditional::NotModified`].
     IfNoneMatch(ETag),
+}
+
+/// One question to storage: about which object, on what condition, on whose behalf.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    /// The object.
+    pub location: &'a ObjectLocation,
+    /// On what condition storage shall answer.
+    pub condition: Condition,
+    /// The W3C `traceparent` that is passed on.
+    pub traceparent: Option<&'a str>,
+}
+
+impl<'a> Call<'a> {
+    /// An unconditional question.
+    pub fn about(location: &'a ObjectLocation) -> Self {
+        Self {
+            location,
+            condition: Condition::None,
+            traceparent: None,
+        }
+    }
+
+    /// The same question on a condition.
+    pub fn on(mut self, condition: Condition) -> Self {
+        self.condition = condition;
+        self
+    }
 }
 
 /// An answer to a request that may have been conditional.
@@ -63,19 +98,14 @@ impl std::fmt::Debug for Fetched {
 #[async_trait]
 pub trait Backend: Send + Sync {
     /// An object's metadata.
-    async fn head(
-        &self,
-        location: &ObjectLocation,
-        condition: Condition,
-    ) -> Result<Conditional<ObjectMeta>, BackendError>;
+    async fn head(&self, call: Call<'_>) -> Result<Conditional<ObjectMeta>, BackendError>;
 
     /// One range of an object. An object that ends before `range` does gives what it has; one that ends before it
     /// begins is [`BackendError::RangeNotSatisfiable`] (an empty object with any range is that, too).
     async fn get(
         &self,
-        location: &ObjectLocation,
+        call: Call<'_>,
         range: Range<u64>,
-        condition: Condition,
     ) -> Result<Conditional<Fetched>, BackendError>;
 
     /// Keys below a prefix, for `check` and `ls`: at most `limit`.
@@ -85,6 +115,39 @@ pub trait Backend: Send + Sync {
         prefix: &str,
         limit: usize,
     ) -> Result<Vec<Listed>, BackendError>;
+
+    /// When the credentials in force end, where they do.
+    fn credential_expiry(&self) -> Option<SystemTime> {
+        None
+    }
+}
+
+#[async_trait]
+impl<B: Backend + ?Sized> Backend for Arc<B> {
+    async fn head(&self, call: Call<'_>) -> Result<Conditional<ObjectMeta>, BackendError> {
+        (**self).head(call).await
+    }
+
+    async fn get(
+        &self,
+        call: Call<'_>,
+        range: Range<u64>,
+    ) -> Result<Conditional<Fetched>, BackendError> {
+        (**self).get(call, range).await
+    }
+
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<Vec<Listed>, BackendError> {
+        (**self).list(bucket, prefix, limit).await
+    }
+
+    fn credential_expiry(&self) -> Option<SystemTime> {
+        (**self).credential_expiry()
+    }
 }
 
 /// A key that a listing gave.
@@ -105,6 +168,17 @@ pub trait Presign: Send + Sync {
         location: &ObjectLocation,
         options: &PresignOptions,
     ) -> Result<PresignedUrl, BackendError>;
+}
+
+#[async_trait]
+impl<P: Presign + ?Sized> Presign for Arc<P> {
+    async fn presign(
+        &self,
+        location: &ObjectLocation,
+        options: &PresignOptions,
+    ) -> Result<PresignedUrl, BackendError> {
+        (**self).presign(location, options).await
+    }
 }
 
 /// What a presigned URL shall say.

@@ -2,12 +2,15 @@
 //!
 //! A failing cache is a miss, never a failure. Reached only by `content`, which asks for a `ResolvedObject`.
 
-use std::sync::Arc;
+pub mod memory;
+
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::object::ObjectVersion;
+use crate::telemetry::CacheResult;
 
 /// The unit of the cache and the window asked of storage: aligned, at most this many bytes (contract: 8 MiB).
 pub const CHUNK_SIZE: u64 = 8 << 20;
@@ -21,11 +24,81 @@ pub struct ChunkKey {
     pub index: u64,
 }
 
-/// The bytes of a chunk, whole, in segments so that a paused reader holds one segment and not all.
+/// How much of a chunk is one allocation: a reader that pauses holds this much and not all, and it is large enough
+/// that a chunk goes to the socket in few writes.
+pub const SEGMENT_SIZE: usize = 1 << 20;
+
+/// The bytes of a chunk, whole, in segments of exactly the memory they need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// The segments, each but the last `SEGMENT_SIZE` long.
-    pub segments: Arc<[Bytes]>,
+    segments: Arc<[Bytes]>,
+}
+
+/// A hold on a chunk that does not keep it in memory.
+#[derive(Clone, Debug)]
+pub struct WeakChunk(Weak<[Bytes]>);
+
+impl Chunk {
+    /// Gathers frames as they were received: copied once, so that what is kept is exactly what is weighed, and no
+    /// receive buffer lives on behind a slice of it.
+    pub fn gather(frames: &[Bytes]) -> Self {
+        let mut left: usize = frames.iter().map(Bytes::len).sum();
+        let mut segments = Vec::with_capacity(left.div_ceil(SEGMENT_SIZE));
+        let mut segment = Vec::with_capacity(left.min(SEGMENT_SIZE));
+        for frame in frames {
+            let mut frame = &frame[..];
+            while !frame.is_empty() {
+                let (taken, rest) = frame.split_at(frame.len().min(SEGMENT_SIZE - segment.len()));
+                segment.extend_from_slice(taken);
+                left -= taken.len();
+                frame = rest;
+                if segment.len() == SEGMENT_SIZE {
+                    let full =
+                        std::mem::replace(&mut segment, Vec::with_capacity(left.min(SEGMENT_SIZE)));
+                    segments.push(Bytes::from(full));
+                }
+            }
+        }
+        if !segment.is_empty() {
+            segments.push(Bytes::from(segment));
+        }
+        Self {
+            segments: segments.into(),
+        }
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        self.segments
+            .iter()
+            .map(|segment| segment.len() as u64)
+            .sum()
+    }
+
+    /// Whether it holds no byte.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// The bytes from `offset` to the end of their segment, without a copy; `None` past the end.
+    pub fn at(&self, offset: u64) -> Option<Bytes> {
+        let offset = usize::try_from(offset).ok()?;
+        let segment = self.segments.get(offset / SEGMENT_SIZE)?;
+        let within = offset % SEGMENT_SIZE;
+        (within < segment.len()).then(|| segment.slice(within..))
+    }
+
+    /// A hold that does not keep it.
+    pub fn downgrade(&self) -> WeakChunk {
+        WeakChunk(Arc::downgrade(&self.segments))
+    }
+}
+
+impl WeakChunk {
+    /// The chunk, if something else still keeps it.
+    pub fn upgrade(&self) -> Option<Chunk> {
+        self.0.upgrade().map(|segments| Chunk { segments })
+    }
 }
 
 /// A place that keeps chunks.
@@ -35,6 +108,8 @@ pub trait ChunkStore: Send + Sync {
     async fn get(&self, key: &ChunkKey) -> Option<Chunk>;
     /// Keeps a chunk, or does not.
     async fn put(&self, key: ChunkKey, chunk: Chunk);
+    /// How many bytes are kept, for a gauge.
+    fn bytes(&self) -> u64;
 }
 
 /// How a request's bytes were had, in nginx's words; the worst of its chunks stands in the log.
@@ -50,9 +125,58 @@ pub enum CacheStatus {
     Miss,
 }
 
+impl From<CacheStatus> for CacheResult {
+    fn from(status: CacheStatus) -> Self {
+        match status {
+            CacheStatus::Hit => Self::Hit,
+            CacheStatus::Revalidated => Self::Revalidated,
+            CacheStatus::Updating => Self::Updating,
+            CacheStatus::Miss => Self::Miss,
+        }
+    }
+}
+
 /// The `[cache]` section as this room wants it; `config` fills it in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheConfig {
     /// Bytes of memory for chunks; 0 keeps none.
     pub memory: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_the_frames_it_was_gathered_from() {
+        for lengths in [
+            vec![],
+            vec![1],
+            vec![SEGMENT_SIZE],
+            vec![SEGMENT_SIZE - 1, 2],
+            vec![3 * SEGMENT_SIZE + 5, 7],
+        ] {
+            let frames: Vec<Bytes> = lengths
+                .iter()
+                .enumerate()
+                .map(|(i, &length)| Bytes::from(vec![i as u8 + 1; length]))
+                .collect();
+            let chunk = Chunk::gather(&frames);
+            assert_eq!(chunk.len(), lengths.iter().sum::<usize>() as u64);
+            let mut read = Vec::new();
+            while let Some(bytes) = chunk.at(read.len() as u64) {
+                read.extend_from_slice(&bytes);
+            }
+            assert_eq!(read, frames.concat());
+        }
+    }
+
+    #[test]
+    fn a_weak_hold_keeps_nothing() {
+        let chunk = Chunk::gather(&[Bytes::from_static(b"abc")]);
+        let weak = chunk.downgrade();
+        assert_eq!(weak.upgrade(), Some(chunk.clone()));
+        drop(chunk);
+        assert_eq!(weak.upgrade(), None);
+    }
 }

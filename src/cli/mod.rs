@@ -1,3 +1,5 @@
-//! (being built)
+//! The command line: one file a verb.
 
 pub mod demo;
+pub mod serve;
+pub mod token;

@@ -1,1 +1,203 @@
-//! (being built)
+//! The configuration: one TOML file and the environment in, the rooms' own sections out, validated.
+//!
+//! Roof: composes the sections that the rooms own and imports none of their doings. Reads files (itself, secrets), and
+//! opens no socket. Every mistake is collected and named by file, line and key, or by environment variable.
+//!
+//! Environment, from strongest to weakest:
+//! 1. `LOCKGATE__SECTION__KEY`, as in `LOCKGATE__SERVER__LISTEN` or `LOCKGATE__AUTH__JWT__HMAC_SECRET__ENV`; a storage
+//!    by its id, upper-cased, with `_` for whatever is no letter or digit: `LOCKGATE__STORAGE__MY_BUCKET__REGION`.
+//!    A value is text; a list, a table, a number or a boolean is written as TOML writes it.
+//! 2. the file
+//! 3. Label Studio's own variables: `RESOLVER_PROXY_MAX_RANGE_SIZE` (bytes), `RESOLVER_PROXY_TIMEOUT` (seconds),
+//!    `LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED` with `LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT`. The variables of the
+//!    providers' SDKs (`AWS_*`, `AZURE_*`, `GOOGLE_*`) are read by those who sign, not here.
+
+mod auth;
+mod environment;
+mod raw;
+mod reader;
+mod sections;
+mod storage;
+pub mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use regex::Regex;
+
+use crate::auth::AuthConfig;
+use crate::authority::AccessConfig;
+use crate::backend::config::BackendConfig;
+use crate::cache::CacheConfig;
+use crate::content::ContentConfig;
+use crate::ids::StorageId;
+use crate::located::{Document, Located, Problems};
+use crate::project::Delivery;
+use crate::serve::{DeliveryConfig, ServerConfig};
+
+use reader::Reader;
+
+/// A whole configuration that holds together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[server]`.
+    pub server: ServerConfig,
+    /// `[delivery]`, but for `presign_expiry`, which stands with each storage.
+    pub delivery: DeliveryConfig,
+    /// `[auth]`.
+    pub auth: AuthConfig,
+    /// `[access]`.
+    pub access: AccessConfig,
+    /// `[cache]`.
+    pub cache: CacheConfig,
+    /// `[cache]`'s part for the reader.
+    pub content: ContentConfig,
+    /// `[[storage]]`, in the order written.
+    pub storages: Vec<StorageConfig>,
+    /// `[log]`.
+    pub log: LogConfig,
+}
+
+/// One `[[storage]]`.
+#[derive(Clone, Debug)]
+pub struct StorageConfig {
+    /// Its id, unique.
+    pub id: StorageId,
+    /// How to reach it.
+    pub backend: BackendConfig,
+    /// Keys must lie below this, as written; empty for the whole bucket.
+    pub prefix: Arc<str>,
+    /// Keys must match this as well, where one is set.
+    pub pattern: Option<Regex>,
+    /// How its media reaches the annotator.
+    pub delivery: Delivery,
+    /// The life of a presigned URL, from 1 s to 7 days.
+    pub presign_expiry: Duration,
+}
+
+impl PartialEq for StorageConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.backend == other.backend
+            && self.prefix == other.prefix
+            && self.pattern.as_ref().map(Regex::as_str) == other.pattern.as_ref().map(Regex::as_str)
+            && self.delivery == other.delivery
+            && self.presign_expiry == other.presign_expiry
+    }
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Where the access log goes (`log.access`, default stdout).
+    pub access: AccessLog,
+    /// What else is logged, in `tracing`'s filter syntax (`log.level`, default `info`).
+    pub level: String,
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// `"stdout"`.
+    Stdout,
+    /// `"off"`.
+    Off,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+/// A configuration, and what was noticed on the way.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What works and should not stay: for the log at start. Each names its place.
+    pub warnings: Vec<String>,
+    /// What to watch: the configuration itself, secrets' files, TLS files.
+    pub files: Vec<PathBuf>,
+}
+
+/// Where a configuration comes from.
+#[derive(Clone, Default)]
+pub struct Source {
+    /// The file's name, for messages and as the place that relative paths start from; `None`: the working directory.
+    pub file: Option<PathBuf>,
+    /// What stands in it.
+    pub text: String,
+    /// The environment, all of it.
+    pub environment: Vec<(String, String)>,
+}
+
+/// Loads `file` with `environment` (usually `std::env::vars()`) over it. All mistakes come at once.
+pub fn load(
+    file: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded, Problems> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Located::file(
+            file.display().to_string(),
+            format!("cannot be read: {error}"),
+        )
+    })?;
+    Source {
+        file: Some(file.to_owned()),
+        text,
+        environment: environment.into_iter().collect(),
+    }
+    .load()
+}
+
+impl Source {
+    /// Makes the configuration of it. All mistakes come at once.
+    pub fn load(&self) -> Result<Loaded, Problems> {
+        let name = self.file.as_ref().map(|file| file.display().to_string());
+        let mut document = Document::parse(name.as_deref(), &self.text)?;
+        let environment = self.environment.iter().cloned().collect();
+        let unusable = environment::merge(&mut document, &environment);
+        let root: raw::Root = document.read()?;
+
+        let directory = self.file.as_deref().and_then(Path::parent);
+        let mut reader = Reader::new(&document, directory, &environment);
+        reader.problems.extend(unusable);
+        let files = self.file.iter().cloned();
+        reader.files.extend(files);
+        match compose(&mut reader, root) {
+            Some(config) if reader.problems.is_empty() => Ok(Loaded {
+                config,
+                warnings: reader.warnings,
+                files: reader.files,
+            }),
+            _ => Err(Problems(reader.problems)),
+        }
+    }
+}
+
+/// Reads every section before giving up on any, so that all mistakes are named at once.
+fn compose(reader: &mut Reader<'_>, root: raw::Root) -> Option<Config> {
+    let server = sections::server(reader, root.server);
+    let auth = auth::auth(reader, root.auth);
+    let access = sections::access(reader, root.access);
+    let cache = sections::cache(reader, root.cache);
+    let delivery = sections::delivery(reader, root.delivery);
+    let log = sections::log(reader, root.log);
+    let (allow_proxy, presign_expiry) = delivery.as_ref().map_or(
+        (true, sections::DEFAULT_PRESIGN_EXPIRY),
+        |(delivery, presign_expiry)| (delivery.allow_proxy, *presign_expiry),
+    );
+    let storages = storage::storages(reader, root.storage, allow_proxy, presign_expiry);
+    let (cache, content) = cache?;
+    Some(Config {
+        server: server?,
+        delivery: delivery?.0,
+        auth: auth?,
+        access: access?,
+        cache,
+        content,
+        storages,
+        log: log?,
+    })
+}

@@ -1,11 +1,43 @@
 //! Which bytes: opens an object, plans chunks, and streams them through the cache with one fetch per window.
 //!
-//! Knows no person: what it is handed is a `ResolvedObject`, which only a `Permit` makes.
+//! Knows no person: what it is handed is a `ResolvedObject`, which only a `Permit` makes. Metadata is believed for
+//! `cache.metadata_max_age` and revalidated with `If-None-Match` (RFC 9111 §4.3); every read is pinned to its version.
 
-use std::time::Duration;
+mod fetch;
+pub mod plan;
+mod single_flight;
+mod stream;
+mod tasks;
+mod window;
+mod windows;
 
-use crate::backend::BackendError;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use crate::backend::{
+    Backend, BackendError, Call, Condition, Conditional, Presign, PresignOptions, PresignedUrl,
+};
+use crate::cache::{CacheStatus, ChunkKey, ChunkStore};
 use crate::ids::StorageId;
+use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
+use crate::range::ByteRange;
+use crate::resolve::ResolvedObject;
+use crate::telemetry::{Metrics, Tier};
+use fetch::{Begun, Fetch, Filling};
+use single_flight::SingleFlight;
+pub use stream::ContentStream;
+use stream::Source;
+use tasks::Tasks;
+use windows::{Joined, Windows};
+
+/// How many windows of one storage may be under way: 64 of 8 MiB bound their memory to 512 MiB, and at 20 ms a
+/// request still make 3,200 small objects a second.
+const MAX_FETCHES: usize = 64;
+/// How many objects' metadata are remembered (about 500 bytes each).
+const MAX_METADATA: u64 = 200_000;
 
 /// The `[cache]` section's part that this room wants; `config` fills it in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,4 +58,384 @@ pub enum ContentError {
     /// The storage cannot make URLs, and its delivery is `redirect`.
     #[error("storage {0} cannot presign")]
     CannotPresign(StorageId),
+}
+
+/// What the client will read first: it decides which request to storage answers two questions at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstRead {
+    /// No byte (HEAD), or bytes counted from an end that is not known yet.
+    Unknown,
+    /// From this position on.
+    At(u64),
+}
+
+/// One storage to read from.
+#[derive(Clone)]
+pub struct Store {
+    backend: Arc<dyn Backend>,
+    presign: Option<Arc<dyn Presign>>,
+    slots: Arc<Semaphore>,
+}
+
+impl Store {
+    /// A storage; `presign` where it can make URLs.
+    pub fn new(backend: Arc<dyn Backend>, presign: Option<Arc<dyn Presign>>) -> Self {
+        Self {
+            backend,
+            presign,
+            slots: Arc::new(Semaphore::new(MAX_FETCHES)),
+        }
+    }
+}
+
+/// What survives a reload of the configuration: the cache, what is known of objects, the fetches under way.
+pub struct Shelf {
+    chunks: Arc<dyn ChunkStore>,
+    known: moka::sync::Cache<ObjectLocation, Known>,
+    opens: SingleFlight<(ObjectLocation, Option<u64>), Result<Known, BackendError>>,
+    windows: Arc<Windows>,
+    tasks: Tasks,
+    metrics: Arc<Metrics>,
+}
+
+impl Shelf {
+    /// An empty one over a chunk store.
+    pub fn new(chunks: Arc<dyn ChunkStore>, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
+            chunks,
+            known: moka::sync::Cache::new(MAX_METADATA),
+            opens: SingleFlight::default(),
+            windows: Arc::default(),
+            tasks: Tasks::default(),
+            metrics,
+        })
+    }
+
+    /// How many bytes of chunks are kept.
+    pub fn cached_bytes(&self) -> u64 {
+        self.chunks.bytes()
+    }
+}
+
+/// An object's metadata, and when storage last vouched for it.
+#[derive(Clone, Debug)]
+struct Known {
+    meta: Arc<ObjectMeta>,
+    version: Arc<ObjectVersion>,
+    vouched_at: Instant,
+}
+
+impl Known {
+    fn new(location: &ObjectLocation, meta: ObjectMeta) -> Self {
+        let version = ObjectVersion {
+            location: location.clone(),
+            etag: meta.etag.clone(),
+        };
+        Self {
+            meta: Arc::new(meta),
+            version: Arc::new(version),
+            vouched_at: Instant::now(),
+        }
+    }
+}
+
+/// An object that was opened: its metadata, and the way to its bytes.
+#[derive(Clone)]
+pub struct Opened {
+    object: Object,
+    status: CacheStatus,
+}
+
+impl Opened {
+    /// The metadata of the version that will be read.
+    pub fn meta(&self) -> &ObjectMeta {
+        &self.object.known.meta
+    }
+
+    /// How the metadata was had.
+    pub fn status(&self) -> CacheStatus {
+        self.status
+    }
+
+    /// The bytes of a range of this version.
+    pub fn stream(&self, range: &ByteRange) -> ContentStream {
+        ContentStream::new(self.object.clone(), range.range(), self.status)
+    }
+}
+
+/// The reader of all storages.
+pub struct Reader {
+    stores: HashMap<StorageId, Store>,
+    shelf: Arc<Shelf>,
+    config: ContentConfig,
+}
+
+impl Reader {
+    /// A reader over these storages; storages that have none are not served.
+    pub fn new(
+        stores: HashMap<StorageId, Store>,
+        shelf: Arc<Shelf>,
+        config: ContentConfig,
+    ) -> Self {
+        Self {
+            stores,
+            shelf,
+            config,
+        }
+    }
+
+    /// Learns what the object is, from memory where that is fresh, else from storage: by the very request that
+    /// brings the first bytes where that is possible.
+    pub async fn open(
+        &self,
+        resolved: &ResolvedObject,
+        first: FirstRead,
+        traceparent: Option<&str>,
+    ) -> Result<Opened, ContentError> {
+        let store = self.store(resolved)?;
+        let location = resolved.location();
+        let opened = |known, status: CacheStatus| {
+            self.shelf
+                .metrics
+                .cache_request(Tier::Metadata, status.into());
+            let (store, shelf) = (store.clone(), self.shelf.clone());
+            Opened {
+                object: Object {
+                    known,
+                    store,
+                    shelf,
+                    traceparent: traceparent.map(str::to_owned),
+                },
+                status,
+            }
+        };
+        let known = self.shelf.known.get(location);
+        if let Some(known) = &known
+            && known.vouched_at.elapsed() < self.config.metadata_max_age
+        {
+            return Ok(opened(known.clone(), CacheStatus::Hit));
+        }
+        let index = match first {
+            FirstRead::Unknown => None,
+            FirstRead::At(position) => Some(plan::chunk_index(position)),
+        };
+        let asked = Question {
+            store: store.clone(),
+            shelf: self.shelf.clone(),
+            location: location.clone(),
+            known: known.clone(),
+            index,
+            traceparent: traceparent.map(str::to_owned),
+        };
+        let flight = self
+            .shelf
+            .opens
+            .run(&self.shelf.tasks, (location.clone(), index), || {
+                asked.answer()
+            });
+        let (answer, leads) = flight.await;
+        let fresh = answer
+            .unwrap_or_else(|| Err(BackendError::Unavailable("the request was given up".into())))?;
+        let status = match &known {
+            _ if !leads => CacheStatus::Updating,
+            Some(known) if known.version == fresh.version => CacheStatus::Revalidated,
+            Some(_) | None => CacheStatus::Miss,
+        };
+        Ok(opened(fresh, status))
+    }
+
+    /// A presigned URL of the object.
+    pub async fn presign(
+        &self,
+        resolved: &ResolvedObject,
+        content_type: Option<String>,
+    ) -> Result<PresignedUrl, ContentError> {
+        let presign = self.store(resolved)?.presign.as_ref();
+        let presign = presign
+            .ok_or_else(|| ContentError::CannotPresign(resolved.location().storage.clone()))?;
+        let options = PresignOptions {
+            expiry: resolved.presign_expiry(),
+            content_type,
+        };
+        Ok(presign.presign(resolved.location(), &options).await?)
+    }
+
+    fn store(&self, resolved: &ResolvedObject) -> Result<&Store, ContentError> {
+        let storage = &resolved.location().storage;
+        self.stores
+            .get(storage)
+            .ok_or_else(|| ContentError::NotServed(storage.clone()))
+    }
+}
+
+/// What an object is now, asked of storage.
+struct Question {
+    store: Store,
+    shelf: Arc<Shelf>,
+    location: ObjectLocation,
+    known: Option<Known>,
+    index: Option<u64>,
+    traceparent: Option<String>,
+}
+
+impl Question {
+    async fn answer(self) -> Result<Known, BackendError> {
+        let answer = self.ask().await;
+        match &answer {
+            Ok(known) => self
+                .shelf
+                .known
+                .insert(self.location.clone(), known.clone()),
+            Err(BackendError::NotFound) => self.shelf.known.invalidate(&self.location),
+            Err(_) => {}
+        }
+        answer
+    }
+
+    async fn ask(&self) -> Result<Known, BackendError> {
+        match self.index {
+            Some(index) if self.lacks(index).await => match self.fetch(index).await {
+                // The object is empty or ends before that window: its metadata says which.
+                Err(BackendError::RangeNotSatisfiable) => self.head().await,
+                answer => answer,
+            },
+            Some(_) | None => self.head().await,
+        }
+    }
+
+    /// Whether the chunk must be fetched: it is not at hand, nor known not to exist, in the version that was known.
+    async fn lacks(&self, index: u64) -> bool {
+        match &self.known {
+            Some(known) if plan::chunk_range(index, known.meta.complete_length).is_empty() => false,
+            Some(known) => {
+                let key = ChunkKey {
+                    version: known.version.clone(),
+                    index,
+                };
+                self.shelf.chunks.get(&key).await.is_none()
+            }
+            None => true,
+        }
+    }
+
+    async fn head(&self) -> Result<Known, BackendError> {
+        let condition = match &self.known {
+            Some(known) => Condition::IfNoneMatch(known.meta.etag.clone()),
+            None => Condition::None,
+        };
+        match (
+            self.store.backend.head(self.call().on(condition)).await?,
+            &self.known,
+        ) {
+            (Conditional::Is(meta), _) => Ok(Known::new(&self.location, meta)),
+            (Conditional::NotModified, Some(known)) => Ok(Known {
+                vouched_at: Instant::now(),
+                ..known.clone()
+            }),
+            (Conditional::NotModified, None) => {
+                Err(BackendError::Protocol("a 304 to no condition".into()))
+            }
+        }
+    }
+
+    /// The first window, whatever version it is of: its head is the metadata, its body fills the window.
+    async fn fetch(&self, index: u64) -> Result<Known, BackendError> {
+        // As long as an object can be, so that the last window is asked for whole; storage cuts it at the end.
+        let range = plan::chunk_range(index, u64::MAX);
+        let slot = self.store.slots.clone().acquire_owned().await.ok();
+        match self.store.backend.get(self.call(), range).await? {
+            Conditional::Is(fetched) => {
+                let known = match &self.known {
+                    Some(known) if known.meta.etag == fetched.meta.etag => Known {
+                        vouched_at: Instant::now(),
+                        ..known.clone()
+                    },
+                    Some(_) | None => Known::new(&self.location, fetched.meta.clone()),
+                };
+                let object = Object {
+                    known: known.clone(),
+                    store: self.store.clone(),
+                    shelf: self.shelf.clone(),
+                    traceparent: self.traceparent.clone(),
+                };
+                object.join(index, Some((fetched, slot)));
+                Ok(known)
+            }
+            Conditional::NotModified => Err(BackendError::Protocol("a 304 to no condition".into())),
+        }
+    }
+
+    fn call(&self) -> Call<'_> {
+        Call {
+            traceparent: self.traceparent.as_deref(),
+            ..Call::about(&self.location)
+        }
+    }
+}
+
+/// One version of an object, and everything needed to read it.
+#[derive(Clone)]
+pub(crate) struct Object {
+    known: Known,
+    store: Store,
+    shelf: Arc<Shelf>,
+    traceparent: Option<String>,
+}
+
+impl Object {
+    /// Where a chunk's bytes are to be had: cached, under way, or from a fetch that begins now.
+    async fn source(&self, index: u64) -> (Source, CacheStatus) {
+        match self.shelf.chunks.get(&self.key(index)).await {
+            Some(chunk) => (Source::Cached(chunk), CacheStatus::Hit),
+            None => self.join(index, None),
+        }
+    }
+
+    /// Joins the window of a chunk, or begins it, with `first` where storage has answered already.
+    fn join(&self, index: u64, first: Option<Begun>) -> (Source, CacheStatus) {
+        let key = self.key(index);
+        let window = match self.shelf.windows.join(&key) {
+            Joined::Follows(window) => {
+                let status = if window.whole().is_some() {
+                    CacheStatus::Hit
+                } else {
+                    CacheStatus::Updating
+                };
+                return (Source::Fetched(window), status);
+            }
+            Joined::Leads(window) => window,
+        };
+        let fetch = Fetch {
+            backend: self.store.backend.clone(),
+            slots: self.store.slots.clone(),
+            key: key.clone(),
+            range: plan::chunk_range(index, self.known.meta.complete_length),
+            complete_length: self.known.meta.complete_length,
+            traceparent: self.traceparent.clone(),
+        };
+        let filling = Filling::new(key, window.clone(), self.shelf.windows.clone());
+        self.shelf
+            .tasks
+            .spawn(fetch.run(filling, first, self.shelf.chunks.clone()));
+        (Source::Fetched(window), CacheStatus::Miss)
+    }
+
+    fn key(&self, index: u64) -> ChunkKey {
+        ChunkKey {
+            version: self.known.version.clone(),
+            index,
+        }
+    }
+
+    /// An error as the reader's: a version that is gone is no longer believed in.
+    fn explain(&self, error: BackendError) -> ContentError {
+        if matches!(error, BackendError::Changed | BackendError::NotFound) {
+            let location = &self.known.version.location;
+            let believed = self.shelf.known.get(location);
+            if believed.is_some_and(|known| known.version == self.known.version) {
+                self.shelf.known.invalidate(location);
+            }
+        }
+        ContentError::Backend(error)
+    }
 }

@@ -8,6 +8,7 @@ mod configuration;
 pub mod media;
 mod page;
 mod routes;
+pub mod run;
 pub mod s3;
 mod token;
 

@@ -1,0 +1,331 @@
+//! The one pooled HTTP client that stores are read through, and the checks on what comes back.
+//!
+//! Never follows a redirect, never trusts a length: a body ends after exactly the bytes that its head promised, or
+//! with an error (RFC 9110 §14.4, §15.3.7). Chooses no status.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, HeaderName, Request, Response, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::{BackendError, ByteStream, Fetched};
+use crate::object::{ETag, ObjectMeta};
+
+/// A storage that does not accept a connection in this time is down.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A storage that does not begin to answer in this time, connection and handshake included, is too slow to wait for.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle connections are given up before the usual 20 s at which S3 gives them up.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// No error document of a store is longer; what is longer is not read.
+const ERROR_DOCUMENT_LIMIT: usize = 64 << 10;
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpClientError {
+    /// The system has no certificates, and none were given.
+    #[error(
+        "no certificate authorities found on this system; install ca-certificates or set ca_file"
+    )]
+    NoRoots,
+    /// The storage's own CA could not be read.
+    #[error("cannot read the certificates of {file}: {reason}")]
+    CaFile {
+        /// The file as configured.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// rustls refused the configuration.
+    #[error("tls cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// A pooled client; cheap to clone.
+#[derive(Clone)]
+pub struct HttpClient {
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    stall_timeout: Duration,
+}
+
+impl HttpClient {
+    /// A client that trusts the system's authorities and, where given, those of `ca_file` (PEM). A body that brings
+    /// no byte for `stall_timeout` fails.
+    pub fn new(ca_file: Option<&Path>, stall_timeout: Duration) -> Result<Self, HttpClientError> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls_config(ca_file)?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Ok(Self {
+            client,
+            stall_timeout,
+        })
+    }
+
+    /// Sends a request without a body and waits for the answer's head.
+    pub async fn send(
+        &self,
+        request: Request<Empty<Bytes>>,
+    ) -> Result<Response<Incoming>, BackendError> {
+        match tokio::time::timeout(FIRST_BYTE_TIMEOUT, self.client.request(request)).await {
+            Err(_) => Err(BackendError::TimedOut("no answer within 10 s")),
+            Ok(Err(error)) if error.is_connect() => Err(BackendError::Unavailable(format!(
+                "cannot connect: {}",
+                innermost(&error)
+            ))),
+            Ok(Err(error)) => Err(BackendError::Unavailable(innermost(&error))),
+            Ok(Ok(response)) => Ok(response),
+        }
+    }
+
+    /// The answer's bytes, which must be exactly `length`.
+    pub fn body(&self, incoming: Incoming, length: u64) -> ByteStream {
+        let stall_timeout = self.stall_timeout;
+        let state = (incoming.into_data_stream(), length);
+        Box::pin(stream::try_unfold(
+            state,
+            move |(mut frames, left)| async move {
+                let next = tokio::time::timeout(stall_timeout, frames.next()).await;
+                match next.map_err(|_| {
+                    BackendError::TimedOut("storage stalled in the middle of a body")
+                })? {
+                    Some(Ok(frame)) if frame.len() as u64 > left => Err(BackendError::Protocol(
+                        "more bytes than its head promised".into(),
+                    )),
+                    Some(Ok(frame)) => {
+                        let left = left - frame.len() as u64;
+                        Ok(Some((frame, (frames, left))))
+                    }
+                    Some(Err(error)) => Err(BackendError::Unavailable(innermost(&error))),
+                    None if left == 0 => Ok(None),
+                    None => Err(BackendError::Unavailable(format!(
+                        "the body ended {left} bytes early"
+                    ))),
+                }
+            },
+        ))
+    }
+
+    /// An error document, as much of it as is worth reading; empty where it cannot be read.
+    pub async fn error_document(&self, incoming: Incoming) -> Bytes {
+        let whole = Limited::new(incoming, ERROR_DOCUMENT_LIMIT).collect();
+        match tokio::time::timeout(self.stall_timeout, whole).await {
+            Ok(Ok(collected)) => collected.to_bytes(),
+            Ok(Err(_)) | Err(_) => Bytes::new(),
+        }
+    }
+}
+
+fn tls_config(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, HttpClientError> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(file) = ca_file {
+        let unreadable = |reason: String| HttpClientError::CaFile {
+            file: file.display().to_string(),
+            reason,
+        };
+        for certificate in
+            CertificateDer::pem_file_iter(file).map_err(|error| unreadable(error.to_string()))?
+        {
+            let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
+            roots
+                .add(certificate)
+                .map_err(|error| unreadable(error.to_string()))?;
+        }
+    }
+    if roots.is_empty() {
+        tracing::warn!(
+            "no certificate authorities found on this system: https storage will be refused"
+        );
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+/// The cause at the bottom of a chain of errors: what a person can act on.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// A field's value as text.
+pub fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The metadata in an answer's head. Storage that gives no strong validator broke the protocol: a version could not
+/// be pinned.
+pub fn object_meta(headers: &HeaderMap, complete_length: u64) -> Result<ObjectMeta, BackendError> {
+    let etag = text(headers, header::ETAG)
+        .and_then(ETag::strong)
+        .ok_or_else(|| BackendError::Protocol("no strong etag".into()))?;
+    let last_modified: Option<SystemTime> = text(headers, header::LAST_MODIFIED)
+        .and_then(|value| httpdate::parse_http_date(value).ok());
+    let owned = |name| {
+        text(headers, name)
+            .filter(|value| !value.is_empty())
+            .map(Arc::from)
+    };
+    Ok(ObjectMeta {
+        etag,
+        complete_length,
+        last_modified,
+        content_type: owned(header::CONTENT_TYPE),
+        content_encoding: owned(header::CONTENT_ENCODING)
+            .filter(|coding: &Arc<str>| &**coding != "identity"),
+    })
+}
+
+/// `Content-Length`, where there is exactly one and it is a number.
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+    text(headers, header::CONTENT_LENGTH)?.parse().ok()
+}
+
+/// A 206 that answers `asked`: its `Content-Range` must begin where asked and end there or at the object's end, and
+/// its `Content-Length`, where given, must agree.
+pub fn partial_content(
+    headers: &HeaderMap,
+    asked: &Range<u64>,
+) -> Result<(ObjectMeta, Range<u64>), BackendError> {
+    let broken = |what: &str| BackendError::Protocol(format!("{what} in a 206"));
+    let field = text(headers, header::CONTENT_RANGE).ok_or_else(|| broken("no content-range"))?;
+    let (range, complete_length) =
+        content_range(field).ok_or_else(|| broken("a content-range that is none"))?;
+    if range.start != asked.start || range.end != asked.end.min(complete_length) {
+        return Err(broken("another range than was asked for"));
+    }
+    if content_length(headers).is_some_and(|length| length != range.end - range.start) {
+        return Err(broken("a content-length that differs from content-range"));
+    }
+    Ok((object_meta(headers, complete_length)?, range))
+}
+
+/// `bytes first-last/complete` (RFC 9110 §14.4), half-open.
+pub fn content_range(field: &str) -> Option<(Range<u64>, u64)> {
+    let number = |digits: &str| {
+        digits
+            .bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| digits.parse::<u64>().ok())?
+    };
+    let (unit, rest) = field.split_once(' ')?;
+    let (range, complete_length) = rest.split_once('/')?;
+    let (first_pos, last_pos) = range.split_once('-')?;
+    let (first_pos, last_pos, complete_length) = (
+        number(first_pos)?,
+        number(last_pos)?,
+        number(complete_length)?,
+    );
+    let sound =
+        unit.eq_ignore_ascii_case("bytes") && first_pos <= last_pos && last_pos < complete_length;
+    sound.then_some((first_pos..last_pos + 1, complete_length))
+}
+
+impl Fetched {
+    /// A 206 whose head was checked against what was asked for.
+    pub fn partial(
+        response: Response<Incoming>,
+        asked: &Range<u64>,
+        client: &HttpClient,
+    ) -> Result<Self, BackendError> {
+        let (meta, range) = partial_content(response.headers(), asked)?;
+        let length = range.end - range.start;
+        Ok(Self {
+            meta,
+            range,
+            body: client.body(response.into_body(), length),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_range_is_read_strictly() {
+        for (field, read) in [
+            ("bytes 0-0/1", Some((0..1, 1))),
+            ("bytes 5-9/10", Some((5..10, 10))),
+            ("Bytes 5-9/10", Some((5..10, 10))),
+            ("bytes 5-10/10", None),
+            ("bytes 9-5/10", None),
+            ("bytes 0-9/*", None),
+            ("bytes */10", None),
+            ("bytes 0-+9/10", None),
+            ("bytes=0-9/10", None),
+            ("items 0-9/10", None),
+            ("bytes 0-99999999999999999999/100000000000000000000", None),
+            ("", None),
+        ] {
+            assert_eq!(content_range(field), read, "{field}");
+        }
+    }
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    value.parse().expect("a value"),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_206_of_another_range_breaks_the_protocol() {
+        let answer = |range: &str| headers(&[("content-range", range), ("etag", "\"v\"")]);
+        assert!(partial_content(&answer("bytes 0-9/100"), &(0..10)).is_ok());
+        assert!(partial_content(&answer("bytes 90-99/100"), &(90..200)).is_ok());
+        for range in [
+            "bytes 1-9/100",
+            "bytes 0-8/100",
+            "bytes 0-10/100",
+            "bytes 0-9/5",
+        ] {
+            assert!(
+                partial_content(&answer(range), &(0..10)).is_err(),
+                "{range}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_strong_etag_breaks_the_protocol() {
+        for fields in [vec![], vec![("etag", "W/\"v\"")], vec![("etag", "\"\"")]] {
+            assert!(matches!(
+                object_meta(&headers(&fields), 1),
+                Err(BackendError::Protocol(_))
+            ));
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Chunks in memory, weighed in bytes. Admission and eviction are moka's TinyLFU: a sweep does not empty it.
+
+use async_trait::async_trait;
+
+use super::{CacheConfig, Chunk, ChunkKey, ChunkStore};
+
+/// What an entry costs beside its bytes: key, counters, moka's own nodes (measured by nobody; an upper guess that
+/// keeps a cache of tiny objects within its bound).
+const ENTRY_OVERHEAD: u64 = 512;
+
+/// The memory tier.
+pub struct MemoryCache {
+    chunks: moka::sync::Cache<ChunkKey, Chunk>,
+}
+
+impl MemoryCache {
+    /// Keeps at most `config.memory` bytes. `evicted` is called with an entry's weight when it goes.
+    pub fn new(config: &CacheConfig, evicted: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        let chunks = moka::sync::Cache::builder()
+            .max_capacity(config.memory)
+            .weigher(|_, chunk: &Chunk| u32::try_from(weight(chunk)).unwrap_or(u32::MAX))
+            .eviction_listener(move |_, chunk, cause| {
+                if cause.was_evicted() {
+                    evicted(weight(&chunk));
+                }
+            })
+            .build();
+        Self { chunks }
+    }
+}
+
+fn weight(chunk: &Chunk) -> u64 {
+    chunk.len() + ENTRY_OVERHEAD
+}
+
+#[async_trait]
+impl ChunkStore for MemoryCache {
+    async fn get(&self, key: &ChunkKey) -> Option<Chunk> {
+        self.chunks.get(key)
+    }
+
+    async fn put(&self, key: ChunkKey, chunk: Chunk) {
+        self.chunks.insert(key, chunk);
+    }
+
+    fn bytes(&self) -> u64 {
+        self.chunks.weighted_size()
+    }
+}

@@ -1,0 +1,164 @@
+//! What `[auth]` means: which keys belong to which algorithms, and what would be dangerous (RFC 8725 §3.1, §3.2).
+
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use toml::Value;
+
+use super::raw;
+use super::reader::Reader;
+use crate::auth::AuthConfig;
+use crate::secret::Secret;
+
+/// Contract §3: clocks may differ by a minute and no more.
+const MAX_LEEWAY: Duration = Duration::from_secs(60);
+/// HS256's key should be as long as its hash (RFC 7518 §3.2), in bytes.
+const HMAC_SECRET_LENGTH: usize = 32;
+
+pub fn auth(reader: &mut Reader<'_>, written: Option<Value>) -> Option<AuthConfig> {
+    // Without `[auth]` at all it is `auth.jwt`'s own keys that are missing.
+    let jwt = Value::Table(toml::Table::from_iter([(
+        "jwt".to_owned(),
+        Value::Table(toml::Table::new()),
+    )]));
+    let mut written = written.unwrap_or(jwt);
+    if let Value::Table(table) = &mut written {
+        let jwt = table.entry("jwt");
+        jwt.or_insert_with(|| Value::Table(toml::Table::new()));
+    }
+    let auth: raw::Auth = reader.section("auth", Some(written))?;
+    let jwt = auth.jwt;
+    for (key, value) in [("issuer", &jwt.issuer), ("audience", &jwt.audience)] {
+        if value.is_empty() {
+            reader.problem(&format!("auth.jwt.{key}"), "must not be empty");
+        }
+    }
+    let named = Named {
+        hmac_secret: jwt.hmac_secret.is_some(),
+        public: jwt.public_key.is_some() || jwt.jwks_url.is_some(),
+        public_name: if jwt.public_key.is_some() {
+            "public_key"
+        } else {
+            "jwks_url"
+        },
+    };
+    check_algorithms(reader, &jwt.algorithms, &named);
+    let leeway = reader.span(
+        "auth.jwt.leeway",
+        jwt.leeway,
+        Duration::from_secs(30),
+        Duration::ZERO..=MAX_LEEWAY,
+    );
+    let jwks_url = jwt.jwks_url.and_then(|url| jwks_url(reader, &url));
+    Some(AuthConfig {
+        issuer: jwt.issuer,
+        audience: jwt.audience,
+        algorithms: jwt.algorithms,
+        hmac_secret: hmac_secret(reader, jwt.hmac_secret),
+        public_key: public_key(reader, jwt.public_key),
+        private_key: private_key(reader, jwt.private_key),
+        jwks_url,
+        leeway,
+        groups_claim: jwt.groups_claim.unwrap_or_else(|| "groups".to_owned()),
+        query_token: auth.query_token,
+    })
+}
+
+/// Which keys the section names, whether or not their values could be had.
+struct Named {
+    hmac_secret: bool,
+    public: bool,
+    public_name: &'static str,
+}
+
+fn check_algorithms(reader: &mut Reader<'_>, algorithms: &[Algorithm], named: &Named) {
+    let is_hmac = |algorithm: &&Algorithm| AlgorithmFamily::Hmac.algorithms().contains(algorithm);
+    let hmac = algorithms.iter().find(is_hmac);
+    let public = algorithms.iter().find(|algorithm| !is_hmac(algorithm));
+    if algorithms.is_empty() {
+        reader.problem(
+            "auth.jwt.algorithms",
+            "name at least one algorithm, like [\"HS256\"]",
+        );
+        return;
+    }
+    match hmac {
+        Some(algorithm) if !named.hmac_secret => reader.problem(
+            "auth.jwt.hmac_secret",
+            format!("is missing: {algorithm:?} needs it"),
+        ),
+        None if named.hmac_secret => reader.problem(
+            "auth.jwt.hmac_secret",
+            "no algorithm of auth.jwt.algorithms uses it; add HS256 or leave it out",
+        ),
+        _ => {}
+    }
+    match public {
+        Some(algorithm) if !named.public => reader.problem(
+            "auth.jwt.public_key",
+            format!("is missing: {algorithm:?} needs public_key or jwks_url"),
+        ),
+        None if named.public => reader.problem(
+            &format!("auth.jwt.{}", named.public_name),
+            "no algorithm of auth.jwt.algorithms uses it; add RS256, ES256 or EdDSA, or leave it out",
+        ),
+        _ => {}
+    }
+}
+
+fn hmac_secret(reader: &mut Reader<'_>, written: Option<raw::SecretRef>) -> Option<Secret> {
+    const KEY: &str = "auth.jwt.hmac_secret";
+    let secret = reader.secret(KEY, written)?;
+    let text = secret.expose();
+    if text.contains("-----BEGIN") {
+        reader.problem(
+            KEY,
+            "is a PEM key, not a secret: give it as public_key with RS256, ES256 or EdDSA",
+        );
+    } else if text.len() < HMAC_SECRET_LENGTH {
+        reader.warn(
+            KEY,
+            format!("shorter than {HMAC_SECRET_LENGTH} bytes: it can be guessed"),
+        );
+    }
+    Some(secret)
+}
+
+fn public_key(reader: &mut Reader<'_>, written: Option<raw::SecretRef>) -> Option<Secret> {
+    const KEY: &str = "auth.jwt.public_key";
+    let key = reader.public(KEY, written)?;
+    let text = key.expose();
+    if text.contains("PRIVATE KEY-----") {
+        reader.problem(KEY, "is a private key: only its public half belongs here");
+    } else if !text.contains("-----BEGIN") {
+        reader.problem(KEY, "is not PEM (-----BEGIN PUBLIC KEY-----)");
+    }
+    Some(key)
+}
+
+fn private_key(reader: &mut Reader<'_>, written: Option<raw::SecretRef>) -> Option<Secret> {
+    const KEY: &str = "auth.jwt.private_key";
+    let key = reader.secret(KEY, written)?;
+    if !key.expose().contains("PRIVATE KEY-----") {
+        reader.problem(KEY, "is not a private key in PEM");
+    }
+    Some(key)
+}
+
+fn jwks_url(reader: &mut Reader<'_>, written: &str) -> Option<url::Url> {
+    const KEY: &str = "auth.jwt.jwks_url";
+    let url = reader.url(KEY, written)?;
+    let loopback = match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    if url.scheme() == "http" && !loopback {
+        reader.warn(
+            KEY,
+            "over plain http whoever is on the way can put in keys of their own",
+        );
+    }
+    Some(url)
+}

@@ -1,0 +1,315 @@
+//! The configuration as it is written: every key of every section, none of its meaning.
+//!
+//! Defaults and rules stand with the section that means them; here a key is there or it is not. Each storage is read
+//! on its own, by its kind, so that a key of another kind is an unknown key.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+use toml::Value;
+
+use super::units::{ByteSize, Span};
+use crate::project::{Delivery, MediaRule};
+
+/// The sections; each is read apart, so that one's mistake does not hide another's.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Root {
+    pub server: Option<Value>,
+    pub auth: Option<Value>,
+    pub access: Option<Value>,
+    pub cache: Option<Value>,
+    pub delivery: Option<Value>,
+    pub log: Option<Value>,
+    #[serde(default)]
+    pub storage: Vec<toml::Table>,
+}
+
+/// A secret by reference (`{ env = "NAME" }`, `{ file = "path" }`) or as plain text.
+#[derive(Clone)]
+pub enum SecretRef {
+    Env(String),
+    File(PathBuf),
+    Plain(String),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub listen: Option<String>,
+    pub admin_listen: Option<String>,
+    pub upstream: Option<String>,
+    pub tls: Option<Tls>,
+    pub drain: Option<Span>,
+    #[serde(default)]
+    pub cors: Cors,
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    pub certificate: PathBuf,
+    pub private_key: PathBuf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cors {
+    #[serde(default)]
+    pub allowed_origins: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub requests_per_second: Option<u32>,
+    pub concurrent_streams: Option<u32>,
+    pub bandwidth: Option<ByteSize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    #[serde(default)]
+    pub query_token: bool,
+    pub jwt: Jwt,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jwt {
+    pub issuer: String,
+    pub audience: String,
+    pub algorithms: Vec<jsonwebtoken::Algorithm>,
+    pub hmac_secret: Option<SecretRef>,
+    pub jwks_url: Option<String>,
+    pub public_key: Option<SecretRef>,
+    pub private_key: Option<SecretRef>,
+    pub leeway: Option<Span>,
+    pub groups_claim: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccessSource {
+    File,
+    Postgres,
+    LabelStudio,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Access {
+    pub source: Option<AccessSource>,
+    pub file: Option<PathBuf>,
+    // Sections of sources that this version does not have: any content is taken, `source` is what is refused.
+    #[serde(rename = "postgres")]
+    pub _postgres: Option<Value>,
+    #[serde(rename = "label-studio", alias = "label_studio")]
+    pub _label_studio: Option<Value>,
+    #[serde(default)]
+    pub media: MediaRule,
+    pub max_age: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    pub memory: Option<ByteSize>,
+    pub disk: Option<Disk>,
+    pub metadata_max_age: Option<Span>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    #[serde(rename = "path")]
+    pub _path: PathBuf,
+    #[serde(rename = "capacity")]
+    pub _capacity: ByteSize,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeliverySection {
+    pub presign_expiry: Option<Span>,
+    pub allow_proxy: Option<bool>,
+    pub max_range_size: Option<ByteSize>,
+    pub cache_control: Option<String>,
+    pub cross_origin_resource_policy: Option<String>,
+    pub stall_timeout: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub access: Option<String>,
+    pub level: Option<String>,
+}
+
+/// Keys that every kind of storage has.
+pub const COMMON_KEYS: &[&str] = &[
+    "id",
+    "kind",
+    "prefix",
+    "pattern",
+    "delivery",
+    "presign_expiry",
+];
+
+/// The values of [`COMMON_KEYS`].
+#[derive(Debug, Deserialize)]
+pub struct StorageCommon {
+    pub id: String,
+    pub kind: Kind,
+    #[serde(default)]
+    pub prefix: String,
+    pub pattern: Option<String>,
+    #[serde(default)]
+    pub delivery: Delivery,
+    pub presign_expiry: Option<Span>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    S3,
+    Gcs,
+    Azure,
+    Databricks,
+    Redis,
+    Local,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3 {
+    pub bucket: String,
+    pub region: Option<String>,
+    pub endpoint: Option<String>,
+    pub path_style: Option<bool>,
+    pub access_key_id: Option<SecretRef>,
+    pub secret_access_key: Option<SecretRef>,
+    pub session_token: Option<SecretRef>,
+    pub profile: Option<String>,
+    pub role_arn: Option<String>,
+    pub external_id: Option<SecretRef>,
+    pub ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Local {
+    pub root: PathBuf,
+}
+
+// The kinds below are not served by this version: their keys are checked, their values not read.
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gcs {
+    #[serde(rename = "bucket")]
+    pub _bucket: String,
+    #[serde(rename = "credentials")]
+    pub _credentials: Option<SecretRef>,
+    #[serde(rename = "endpoint")]
+    pub _endpoint: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Azure {
+    #[serde(rename = "account")]
+    pub _account: Option<String>,
+    #[serde(rename = "container")]
+    pub _container: String,
+    #[serde(rename = "account_key")]
+    pub _account_key: Option<SecretRef>,
+    #[serde(rename = "tenant_id")]
+    pub _tenant_id: Option<String>,
+    #[serde(rename = "client_id")]
+    pub _client_id: Option<String>,
+    #[serde(rename = "client_secret")]
+    pub _client_secret: Option<SecretRef>,
+    #[serde(rename = "endpoint")]
+    pub _endpoint: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Databricks {
+    #[serde(rename = "host")]
+    pub _host: String,
+    #[serde(rename = "volume")]
+    pub _volume: String,
+    #[serde(rename = "token")]
+    pub _token: Option<SecretRef>,
+    #[serde(rename = "client_id")]
+    pub _client_id: Option<String>,
+    #[serde(rename = "client_secret")]
+    pub _client_secret: Option<SecretRef>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redis {
+    #[serde(rename = "url")]
+    pub _url: Option<SecretRef>,
+    #[serde(rename = "host")]
+    pub _host: Option<String>,
+    #[serde(rename = "port")]
+    pub _port: Option<u16>,
+    #[serde(rename = "db")]
+    pub _db: Option<u32>,
+    #[serde(rename = "password")]
+    pub _password: Option<SecretRef>,
+}
+
+impl std::fmt::Debug for SecretRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "env {name}"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Plain(_) => f.write_str("REDACTED"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+struct Reference {
+    env: Option<String>,
+    file: Option<PathBuf>,
+}
+
+impl<'de> Deserialize<'de> for SecretRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+        impl<'de> Visitor<'de> for Written {
+            type Value = SecretRef;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a secret: { env = \"NAME\" }, { file = \"path\" } or text")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<SecretRef, E> {
+                Ok(SecretRef::Plain(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretRef, A::Error> {
+                let reference = Reference::deserialize(MapAccessDeserializer::new(map))?;
+                match (reference.env, reference.file) {
+                    (Some(name), None) => Ok(SecretRef::Env(name)),
+                    (None, Some(path)) => Ok(SecretRef::File(path)),
+                    _ => Err(de::Error::custom(
+                        "expected { env = \"NAME\" } or { file = \"path\" }, one of the two",
+                    )),
+                }
+            }
+        }
+        deserializer.deserialize_any(Written)
+    }
+}

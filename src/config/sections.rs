@@ -1,0 +1,247 @@
+//! What `[server]`, `[access]`, `[cache]`, `[delivery]` and `[log]` mean: defaults, bounds, rules.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use toml::Value;
+use tracing_subscriber::EnvFilter;
+
+use super::raw;
+use super::reader::Reader;
+use super::{AccessLog, LogConfig};
+use crate::authority::AccessConfig;
+use crate::cache::CacheConfig;
+use crate::content::ContentConfig;
+use crate::serve::{DeliveryConfig, LimitsConfig, ServerConfig, TlsFiles};
+
+/// The life of a presigned URL where none is configured.
+pub const DEFAULT_PRESIGN_EXPIRY: Duration = Duration::from_secs(3600);
+/// SigV4 accepts no longer life than 7 days, and none under a second.
+const PRESIGN_EXPIRY: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
+/// Past a day a setting of these kinds is a mistake of the unit.
+const DAY: Duration = Duration::from_secs(86_400);
+
+pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerConfig> {
+    let server: raw::Server = reader.section("server", written)?;
+    let listen = server.listen.as_deref().unwrap_or("127.0.0.1:8080");
+    let admin_listen = server.admin_listen.as_deref().unwrap_or("127.0.0.1:9090");
+    let listen = address(reader, "server.listen", listen);
+    let admin_listen = match admin_listen {
+        "off" => None,
+        written => Some(address(reader, "server.admin_listen", written)?),
+    };
+    if admin_listen == listen && listen.is_some_and(|address| address.port() != 0) {
+        reader.problem("server.admin_listen", "is the same as server.listen");
+    }
+    if let Some(upstream) = &server.upstream {
+        reader.url("server.upstream", upstream);
+        reader.warn(
+            "server.upstream",
+            "not used by this version: other paths answer 404",
+        );
+    }
+    for (index, origin) in server.cors.allowed_origins.iter().enumerate() {
+        check_origin(reader, index, origin);
+    }
+    let tls = server.tls.map(|tls| TlsFiles {
+        certificate: reader.file("server.tls.certificate", &tls.certificate),
+        private_key: reader.file("server.tls.private_key", &tls.private_key),
+    });
+    let drain = reader.span(
+        "server.drain",
+        server.drain,
+        Duration::from_secs(30),
+        Duration::ZERO..=DAY,
+    );
+    Some(ServerConfig {
+        listen: listen?,
+        admin_listen,
+        tls,
+        drain,
+        allowed_origins: server.cors.allowed_origins,
+        limits: limits(reader, &server.limits),
+    })
+}
+
+fn address(reader: &mut Reader<'_>, key: &str, written: &str) -> Option<SocketAddr> {
+    let address = written.parse().ok();
+    if address.is_none() {
+        reader.problem(
+            key,
+            format!("{written:?} is not an IP address and port, like \"127.0.0.1:8080\""),
+        );
+    }
+    address
+}
+
+/// An origin is compared byte for byte with what a browser sends, so it must be written as browsers write it
+/// (RFC 6454 §6.2): a wildcard or a path would never match, or match too much.
+fn check_origin(reader: &mut Reader<'_>, index: usize, written: &str) {
+    let as_sent = url::Url::parse(written)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .map(|url| url.origin().ascii_serialization());
+    let message = match as_sent {
+        _ if written.contains('*') => "wildcards are not allowed: name each origin".to_owned(),
+        Some(origin) if origin == written => return,
+        Some(origin) => format!("{written:?} is not an exact origin; did you mean {origin:?}?"),
+        None => format!(
+            "{written:?} is not an origin: scheme://host[:port], like \"https://editor.example.com\""
+        ),
+    };
+    reader.problem(&format!("server.cors.allowed_origins[{index}]"), message);
+}
+
+fn limits(reader: &mut Reader<'_>, limits: &raw::Limits) -> LimitsConfig {
+    let bandwidth = limits.bandwidth.map(|size| size.0);
+    for (key, zero) in [
+        ("requests_per_second", limits.requests_per_second == Some(0)),
+        ("concurrent_streams", limits.concurrent_streams == Some(0)),
+        ("bandwidth", bandwidth == Some(0)),
+    ] {
+        if zero {
+            let key = format!("server.limits.{key}");
+            reader.problem(&key, "0 would let nobody in; leave it out for no limit");
+        }
+    }
+    LimitsConfig {
+        requests_per_second: limits.requests_per_second,
+        concurrent_streams: limits.concurrent_streams,
+        bandwidth,
+    }
+}
+
+pub fn access(reader: &mut Reader<'_>, written: Option<Value>) -> Option<AccessConfig> {
+    let access: raw::Access = reader.section("access", written)?;
+    let unavailable = match access.source.unwrap_or(raw::AccessSource::File) {
+        raw::AccessSource::File => None,
+        raw::AccessSource::Postgres => Some("postgres"),
+        raw::AccessSource::LabelStudio => Some("label-studio"),
+    };
+    if let Some(source) = unavailable {
+        reader.problem(
+            "access.source",
+            format!("{source:?} is not available in this version; use \"file\""),
+        );
+        return None;
+    }
+    let file = access.file.unwrap_or_default();
+    if file == Path::new("") {
+        reader.problem(
+            "access.file",
+            "is missing: the access list, like \"projects.toml\"",
+        );
+    }
+    let max_age = reader.span(
+        "access.max_age",
+        access.max_age,
+        Duration::from_secs(5),
+        Duration::ZERO..=DAY,
+    );
+    Some(AccessConfig {
+        file: reader.path(&file),
+        media: access.media,
+        max_age,
+    })
+}
+
+pub fn cache(
+    reader: &mut Reader<'_>,
+    written: Option<Value>,
+) -> Option<(CacheConfig, ContentConfig)> {
+    let cache: raw::Cache = reader.section("cache", written)?;
+    if cache.disk.is_some() {
+        reader.warn("cache.disk", "not used by this version");
+    }
+    let metadata_max_age = reader.span(
+        "cache.metadata_max_age",
+        cache.metadata_max_age,
+        Duration::from_secs(30),
+        Duration::ZERO..=DAY,
+    );
+    let memory = cache.memory.map_or(512 << 20, |size| size.0);
+    Some((CacheConfig { memory }, ContentConfig { metadata_max_age }))
+}
+
+/// `[delivery]`, and the life of presigned URLs for storages that set none.
+pub fn delivery(
+    reader: &mut Reader<'_>,
+    written: Option<Value>,
+) -> Option<(DeliveryConfig, Duration)> {
+    let delivery: raw::DeliverySection = reader.section("delivery", written)?;
+    let expiry = presign_expiry(
+        reader,
+        "delivery.presign_expiry",
+        delivery.presign_expiry,
+        DEFAULT_PRESIGN_EXPIRY,
+    );
+    let max_range_size = delivery.max_range_size.map(|size| size.0);
+    if max_range_size == Some(0) {
+        reader.problem(
+            "delivery.max_range_size",
+            "must be at least 1B; leave it out for no limit",
+        );
+    }
+    let cache_control = delivery.cache_control;
+    let cache_control = cache_control.unwrap_or_else(|| "private, no-cache".to_owned());
+    if http::HeaderValue::from_str(&cache_control).is_err() {
+        reader.problem("delivery.cache_control", "not a valid field value");
+    }
+    let policy = delivery.cross_origin_resource_policy;
+    let policy = policy.unwrap_or_else(|| "same-site".to_owned());
+    if !["same-site", "same-origin", "cross-origin"].contains(&policy.as_str()) {
+        reader.problem(
+            "delivery.cross_origin_resource_policy",
+            format!("{policy:?} is not one of same-site, same-origin, cross-origin"),
+        );
+    }
+    let stall_timeout = reader.span(
+        "delivery.stall_timeout",
+        delivery.stall_timeout,
+        Duration::from_secs(10),
+        Duration::from_millis(1)..=DAY,
+    );
+    let config = DeliveryConfig {
+        allow_proxy: delivery.allow_proxy.unwrap_or(true),
+        max_range_size,
+        cache_control,
+        cross_origin_resource_policy: policy,
+        stall_timeout,
+    };
+    Some((config, expiry))
+}
+
+pub fn presign_expiry(
+    reader: &mut Reader<'_>,
+    key: &str,
+    written: Option<super::units::Span>,
+    default: Duration,
+) -> Duration {
+    let expiry = written.map_or(default, |span| span.0);
+    if !PRESIGN_EXPIRY.contains(&expiry) {
+        reader.problem(key, "a presigned URL lives from 1s to 7d");
+    }
+    expiry
+}
+
+pub fn log(reader: &mut Reader<'_>, written: Option<Value>) -> Option<LogConfig> {
+    let log: raw::Log = reader.section("log", written)?;
+    let access = match log.access.as_deref().unwrap_or("stdout") {
+        "stdout" => AccessLog::Stdout,
+        "off" => AccessLog::Off,
+        path => AccessLog::File(reader.path(Path::new(path))),
+    };
+    let level = log.level.unwrap_or_else(|| "info".to_owned());
+    let plain = ["off", "error", "warn", "info", "debug", "trace"].contains(&level.as_str());
+    // A bare unknown word would be taken for a module's name, and nothing be logged.
+    let filter = level.contains('=') && EnvFilter::try_new(&level).is_ok();
+    if !plain && !filter {
+        reader.problem(
+            "log.level",
+            format!("{level:?} is not one of off, error, warn, info, debug, trace, nor a filter like \"info,lockgate=debug\""),
+        );
+    }
+    Some(LogConfig { access, level })
+}

@@ -1,0 +1,207 @@
+//! What a `[[storage]]` means, by its kind.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use regex::Regex;
+use serde::de::DeserializeOwned;
+use toml::Value;
+
+use super::StorageConfig;
+use super::raw::{self, Kind};
+use super::reader::Reader;
+use super::sections::presign_expiry;
+use crate::backend::config::{BackendConfig, LocalConfig, S3Config, StaticCredentials};
+use crate::ids::StorageId;
+use crate::project::Delivery;
+
+pub fn storages(
+    reader: &mut Reader<'_>,
+    written: Vec<toml::Table>,
+    allow_proxy: bool,
+    default_expiry: Duration,
+) -> Vec<StorageConfig> {
+    let mut ids = HashSet::new();
+    let mut storages = vec![];
+    for (index, table) in written.into_iter().enumerate() {
+        let at = format!("storage[{index}]");
+        let Some(storage) = storage(reader, &at, table, default_expiry) else {
+            continue;
+        };
+        if !ids.insert(storage.id.clone()) {
+            let message = format!("two storages have the id {:?}", storage.id.as_str());
+            reader.problem(&format!("{at}.id"), message);
+        }
+        if storage.delivery == Delivery::Proxy && !allow_proxy {
+            reader.problem(
+                &format!("{at}.delivery"),
+                "is \"proxy\", which delivery.allow_proxy = false forbids; use \"redirect\" where the kind can",
+            );
+        }
+        storages.push(storage);
+    }
+    storages
+}
+
+fn storage(
+    reader: &mut Reader<'_>,
+    at: &str,
+    mut table: toml::Table,
+    default_expiry: Duration,
+) -> Option<StorageConfig> {
+    let mut common = toml::Table::new();
+    for key in raw::COMMON_KEYS {
+        common.extend(table.remove_entry(*key));
+    }
+    let common: Option<raw::StorageCommon> = reader.section(at, Some(Value::Table(common)));
+    let common = common?;
+    let backend = backend(reader, at, common.kind, table)?;
+    check_common(reader, at, &common);
+    let pattern = common.pattern.and_then(|pattern| {
+        let invalid = |error: regex::Error| format!("not a regular expression: {error}");
+        let pattern = Regex::new(&pattern).map_err(invalid);
+        pattern
+            .map_err(|message| reader.problem(&format!("{at}.pattern"), message))
+            .ok()
+    });
+    let presign_expiry = presign_expiry(
+        reader,
+        &format!("{at}.presign_expiry"),
+        common.presign_expiry,
+        default_expiry,
+    );
+    Some(StorageConfig {
+        id: StorageId::new(common.id),
+        backend,
+        prefix: Arc::from(common.prefix),
+        pattern,
+        delivery: common.delivery,
+        presign_expiry,
+    })
+}
+
+fn check_common(reader: &mut Reader<'_>, at: &str, common: &raw::StorageCommon) {
+    if common.id.is_empty() {
+        reader.problem(&format!("{at}.id"), "must not be empty");
+    }
+    if common.prefix.starts_with('/') {
+        reader.problem(
+            &format!("{at}.prefix"),
+            "begins with a slash, and keys do not; write \"data/\", not \"/data/\"",
+        );
+    }
+    let redirect = common.delivery == Delivery::Redirect;
+    let only_proxy = match common.kind {
+        Kind::Local => Some("local files have no URL to redirect to"),
+        Kind::Databricks => Some("databricks is served by proxy only"),
+        Kind::Redis => Some("redis has no URL to redirect to"),
+        Kind::S3 | Kind::Gcs | Kind::Azure => None,
+    };
+    if let Some(reason) = only_proxy.filter(|_| redirect) {
+        let message = format!("{reason}; use delivery = \"proxy\"");
+        reader.problem(&format!("{at}.delivery"), message);
+    }
+}
+
+fn backend(
+    reader: &mut Reader<'_>,
+    at: &str,
+    kind: Kind,
+    table: toml::Table,
+) -> Option<BackendConfig> {
+    let table = Value::Table(table);
+    match kind {
+        Kind::S3 => {
+            let s3 = reader.section(at, Some(table))?;
+            s3_config(reader, at, s3).map(BackendConfig::S3)
+        }
+        Kind::Local => {
+            let local: raw::Local = reader.section(at, Some(table))?;
+            let root = reader.path(&local.root);
+            Some(BackendConfig::Local(LocalConfig { root }))
+        }
+        Kind::Gcs => unserved::<raw::Gcs>(reader, at, "gcs", table),
+        Kind::Azure => unserved::<raw::Azure>(reader, at, "azure", table),
+        Kind::Databricks => unserved::<raw::Databricks>(reader, at, "databricks", table),
+        Kind::Redis => unserved::<raw::Redis>(reader, at, "redis", table),
+    }
+}
+
+/// Checks the keys; what their secrets refer to is left alone, since nothing would use it.
+fn unserved<T: DeserializeOwned>(
+    reader: &mut Reader<'_>,
+    at: &str,
+    kind: &'static str,
+    table: Value,
+) -> Option<BackendConfig> {
+    let _: T = reader.section(at, Some(table))?;
+    let message = format!("{kind:?} is not served by this version: its media answer 502");
+    reader.warn(&format!("{at}.kind"), message);
+    Some(BackendConfig::Unserved(kind))
+}
+
+fn s3_config(reader: &mut Reader<'_>, at: &str, s3: raw::S3) -> Option<S3Config> {
+    if s3.bucket.is_empty() || s3.bucket.contains(['/', ' ', '\\']) {
+        reader.problem(
+            &format!("{at}.bucket"),
+            "is not a bucket's name; what follows a slash belongs in prefix",
+        );
+    }
+    let endpoint = match &s3.endpoint {
+        Some(written) => Some(reader.url(&format!("{at}.endpoint"), written)?),
+        None => None,
+    };
+    if s3.external_id.is_some() && s3.role_arn.is_none() {
+        reader.problem(
+            &format!("{at}.role_arn"),
+            "is missing: external_id is said when a role is assumed",
+        );
+    }
+    let ca_file = s3.ca_file.as_ref();
+    let ca_file = ca_file.map(|file| reader.file(&format!("{at}.ca_file"), file));
+    let external_id = s3.external_id.clone();
+    let external_id = reader.public(&format!("{at}.external_id"), external_id);
+    Some(S3Config {
+        path_style: s3
+            .path_style
+            .unwrap_or(endpoint.is_some() || s3.bucket.contains('.')),
+        credentials: static_credentials(reader, at, &s3),
+        bucket: s3.bucket,
+        region: s3.region,
+        endpoint,
+        profile: s3.profile,
+        role_arn: s3.role_arn,
+        external_id,
+        ca_file,
+    })
+}
+
+/// Both halves of an access key or neither: with neither the SDK's default chain is asked.
+fn static_credentials(
+    reader: &mut Reader<'_>,
+    at: &str,
+    s3: &raw::S3,
+) -> Option<StaticCredentials> {
+    let (id, secret) = (s3.access_key_id.clone(), s3.secret_access_key.clone());
+    let missing = match (&id, &secret, &s3.session_token) {
+        (Some(_), None, _) => Some("secret_access_key"),
+        (None, Some(_), _) | (None, None, Some(_)) => Some("access_key_id"),
+        _ => None,
+    };
+    if let Some(key) = missing {
+        reader.problem(
+            &format!("{at}.{key}"),
+            "is missing: static credentials are access_key_id and secret_access_key",
+        );
+    }
+    let id = reader.public(&format!("{at}.access_key_id"), id);
+    let secret = reader.secret(&format!("{at}.secret_access_key"), secret);
+    let token = s3.session_token.clone();
+    let session_token = reader.secret(&format!("{at}.session_token"), token);
+    Some(StaticCredentials {
+        access_key_id: id?.expose().to_owned(),
+        secret_access_key: secret?,
+        session_token,
+    })
+}

@@ -1,0 +1,140 @@
+//! Fills one window from storage: pinned to its version, checked, and taken up again where storage breaks off.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::window::Window;
+use super::windows::Windows;
+use crate::backend::retry::{MAX_TRIES, pause};
+use crate::backend::{Backend, BackendError, ByteStream, Call, Condition, Conditional, Fetched};
+use crate::cache::{ChunkKey, ChunkStore};
+
+/// An answer that is there already, and the slot it holds until its body is in.
+pub type Begun = (Fetched, Option<OwnedSemaphorePermit>);
+
+/// One window to fill.
+pub struct Fetch {
+    /// Where from.
+    pub backend: Arc<dyn Backend>,
+    /// How many fetches this storage may have under way.
+    pub slots: Arc<Semaphore>,
+    /// Which chunk.
+    pub key: ChunkKey,
+    /// Its bytes in the object.
+    pub range: Range<u64>,
+    /// The object's length in this version.
+    pub complete_length: u64,
+    /// Passed on to storage.
+    pub traceparent: Option<String>,
+}
+
+/// Fails its window when it goes before the window is whole: no reader waits for a fetch that is no more.
+pub struct Filling {
+    key: ChunkKey,
+    window: Arc<Window>,
+    windows: Arc<Windows>,
+}
+
+impl Filling {
+    /// Takes on the duty to fill a window.
+    pub fn new(key: ChunkKey, window: Arc<Window>, windows: Arc<Windows>) -> Self {
+        Self {
+            key,
+            window,
+            windows,
+        }
+    }
+
+    fn fail(&self, error: BackendError) {
+        self.window.fail(error);
+        self.windows.failed(&self.key, &self.window);
+    }
+}
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        if self.window.whole().is_none() {
+            self.fail(BackendError::Unavailable("the fetch was given up".into()));
+        }
+    }
+}
+
+impl Fetch {
+    /// Fetches until the window is whole or three tries have failed. `first` is an answer that is there already.
+    pub async fn run(self, filling: Filling, first: Option<Begun>, chunks: Arc<dyn ChunkStore>) {
+        match self.fill(&filling.window, first).await {
+            Ok(()) => {
+                let chunk = filling.window.finish();
+                let length = chunk.len();
+                chunks.put(self.key.clone(), chunk).await;
+                filling.windows.finished(self.key, length);
+            }
+            Err(error) => filling.fail(error),
+        }
+    }
+
+    async fn fill(&self, window: &Window, first: Option<Begun>) -> Result<(), BackendError> {
+        let mut answer = first;
+        let mut tries = 1;
+        loop {
+            let attempt = match answer.take() {
+                Some((fetched, _slot)) => pour(fetched.body, window).await,
+                None => {
+                    let _slot = self.slots.acquire().await;
+                    match self.ask(window.received()).await {
+                        Ok(fetched) => pour(fetched.body, window).await,
+                        // The backend has tried three times itself.
+                        Err(error) => return Err(error),
+                    }
+                }
+            };
+            match attempt {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_transient() && tries < MAX_TRIES => {
+                    tracing::debug!(%error, tries, "taking up a window where storage broke off");
+                    pause(tries).await;
+                    tries += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The rest of the window from `received` on, of this version or not at all.
+    async fn ask(&self, received: u64) -> Result<Fetched, BackendError> {
+        let version = &self.key.version;
+        let call = Call {
+            traceparent: self.traceparent.as_deref(),
+            ..Call::about(&version.location)
+        }
+        .on(Condition::IfMatch(version.etag.clone()));
+        let asked = self.range.start + received..self.range.end;
+        let fetched = match self.backend.get(call, asked.clone()).await {
+            Ok(Conditional::Is(fetched)) => fetched,
+            Ok(Conditional::NotModified) => {
+                return Err(BackendError::Protocol("a 304 to If-Match".into()));
+            }
+            // The window lies within this version, so what ends before it is another one.
+            Err(BackendError::RangeNotSatisfiable) => return Err(BackendError::Changed),
+            Err(error) => return Err(error),
+        };
+        // Some stores ignore If-Match: what came back must say itself that it is this version.
+        let same = fetched.meta.etag == version.etag
+            && fetched.meta.complete_length == self.complete_length;
+        if !same || fetched.range != asked {
+            Err(BackendError::Changed)
+        } else {
+            Ok(fetched)
+        }
+    }
+}
+
+async fn pour(mut body: ByteStream, window: &Window) -> Result<(), BackendError> {
+    while let Some(frame) = body.next().await {
+        window.push(frame?);
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! The same question asked once: whoever comes while it is being answered shares the answer.
+//!
+//! The work runs in a task of its own, so that it outlives the one who asked first.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use tokio::sync::oneshot;
+
+use super::tasks::Tasks;
+
+type Answer<V> = Shared<BoxFuture<'static, Option<V>>>;
+type Flights<K, V> = Arc<Mutex<HashMap<K, Answer<V>>>>;
+
+/// Questions under way, by key.
+pub struct SingleFlight<K, V> {
+    flights: Flights<K, V>,
+}
+
+impl<K, V> Default for SingleFlight<K, V> {
+    fn default() -> Self {
+        Self {
+            flights: Flights::default(),
+        }
+    }
+}
+
+impl<K, V> SingleFlight<K, V>
+where
+    K: Clone + Eq + Hash + Send + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// The answer to `key`: `work`'s, or that of a flight already under way. `None` where the work broke down. The
+    /// second value is true for the one whose work it was.
+    pub async fn run<F>(&self, tasks: &Tasks, key: K, work: impl FnOnce() -> F) -> (Option<V>, bool)
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let (answer, leads) = {
+            let mut flights = lock(&self.flights);
+            match flights.get(&key) {
+                Some(answer) => (answer.clone(), false),
+                None => {
+                    let (sender, receiver) = oneshot::channel();
+                    let answer: Answer<V> = receiver.map(Result::ok).boxed().shared();
+                    flights.insert(key.clone(), answer.clone());
+                    let landing = Landing {
+                        flights: self.flights.clone(),
+                        key,
+                    };
+                    let work = work();
+                    tasks.spawn(async move {
+                        let value = work.await;
+                        drop(landing);
+                        // Everybody who asked may have left; then nobody is told.
+                        let _ = sender.send(value);
+                    });
+                    (answer, true)
+                }
+            }
+        };
+        (answer.await, leads)
+    }
+}
+
+/// Takes the flight off the board, also when its work panics or is cancelled.
+struct Landing<K: Eq + Hash, V: Clone> {
+    flights: Flights<K, V>,
+    key: K,
+}
+
+impl<K: Eq + Hash, V: Clone> Drop for Landing<K, V> {
+    fn drop(&mut self) {
+        lock(&self.flights).remove(&self.key);
+    }
+}
+
+fn lock<K, V: Clone>(
+    flights: &Mutex<HashMap<K, Answer<V>>>,
+) -> MutexGuard<'_, HashMap<K, Answer<V>>> {
+    flights.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_hundred_askers_share_one_answer_and_the_first_may_leave() {
+        let (flight, tasks, asked) = (
+            SingleFlight::default(),
+            Tasks::default(),
+            Arc::new(AtomicUsize::new(0)),
+        );
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        let work = || {
+            let (gate, asked) = (gate.clone(), asked.clone());
+            async move {
+                let _ = gate.acquire().await;
+                asked.fetch_add(1, Ordering::SeqCst)
+            }
+        };
+        let first = flight.run(&tasks, "key", work);
+        assert!(first.now_or_never().is_none(), "the first asks and leaves");
+        let others =
+            futures_util::future::join_all((0..100).map(|_| flight.run(&tasks, "key", work)));
+        gate.add_permits(1);
+        assert!(
+            others
+                .await
+                .iter()
+                .all(|answer| *answer == (Some(0), false))
+        );
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        gate.add_permits(1);
+        assert_eq!(
+            flight.run(&tasks, "key", work).await,
+            (Some(1), true),
+            "an answer is not kept"
+        );
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_no_answer_and_does_not_block_the_next() {
+        let (flight, tasks) = (SingleFlight::<_, u8>::default(), Tasks::default());
+        let broken = flight
+            .run(&tasks, "key", || async { panic!("planted") })
+            .await;
+        assert_eq!(broken, (None, true));
+        assert_eq!(
+            flight.run(&tasks, "key", || async { 7 }).await,
+            (Some(7), true)
+        );
+    }
+}

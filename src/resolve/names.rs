@@ -1,0 +1,138 @@
+//! Which URIs name objects of a storage, and which key they name there. Pure; knows no prefix and no permit.
+
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::ids::StorageId;
+use crate::media_uri::{MediaUri, Provider};
+
+/// Which URIs name objects of a storage.
+#[derive(Clone, Debug)]
+pub enum Names {
+    /// An S3 bucket, and the storage's own endpoint where it has one (`http(s)://host[:port][/base]`).
+    S3 {
+        /// The bucket.
+        bucket: Arc<str>,
+        /// The endpoint, for URIs in path and in virtual-host style.
+        endpoint: Option<Url>,
+    },
+    /// A Google Cloud Storage bucket.
+    Gcs {
+        /// The bucket.
+        bucket: Arc<str>,
+    },
+    /// An Azure container. A URI that names no account is of any.
+    Azure {
+        /// The storage account.
+        account: Arc<str>,
+        /// The container.
+        container: Arc<str>,
+    },
+    /// A Databricks volume.
+    Volume {
+        /// `catalog/schema/volume`.
+        volume: Arc<str>,
+    },
+    /// Files below a root.
+    Local,
+    /// No URI: a kind that this version does not serve.
+    Nothing,
+}
+
+impl Names {
+    /// The key that a URI names in the storage `id`, if it names one there.
+    pub(super) fn key(&self, id: &StorageId, uri: &MediaUri) -> Option<Arc<str>> {
+        match uri {
+            MediaUri::Object {
+                provider,
+                bucket,
+                key,
+                account,
+            } => self
+                .is_bucket(*provider, bucket, account.as_deref())
+                .then(|| key.clone()),
+            MediaUri::Url {
+                host, port, path, ..
+            } => {
+                let Self::S3 {
+                    bucket,
+                    endpoint: Some(endpoint),
+                } = self
+                else {
+                    return None;
+                };
+                key_at_endpoint(endpoint, bucket, host, *port, path).map(Arc::from)
+            }
+            MediaUri::Volume {
+                volume: named,
+                path,
+            } => {
+                let Self::Volume { volume } = self else {
+                    return None;
+                };
+                (volume == named).then(|| path.clone())
+            }
+            MediaUri::Local { storage, path } => {
+                let here = storage.as_ref().is_none_or(|named| **named == *id.as_str());
+                (here && matches!(self, Self::Local)).then(|| path.clone())
+            }
+            // A value of a database: no storage of this version holds any.
+            MediaUri::Redis { .. } => None,
+        }
+    }
+
+    /// What [`crate::object::ObjectLocation::bucket`] says of this storage's objects.
+    pub(super) fn bucket(&self) -> Arc<str> {
+        match self {
+            Self::S3 { bucket, .. } | Self::Gcs { bucket } => bucket.clone(),
+            Self::Azure { container, .. } => container.clone(),
+            Self::Volume { volume } => volume.clone(),
+            Self::Local | Self::Nothing => "".into(),
+        }
+    }
+
+    fn is_bucket(&self, provider: Provider, named: &str, named_account: Option<&str>) -> bool {
+        match self {
+            Self::S3 { bucket, .. } => provider == Provider::S3 && **bucket == *named,
+            Self::Gcs { bucket } => provider == Provider::Gcs && **bucket == *named,
+            Self::Azure { account, container } => {
+                let same_account = named_account.is_none_or(|named| **account == *named);
+                provider == Provider::Azure && same_account && **container == *named
+            }
+            Self::Volume { .. } | Self::Local | Self::Nothing => false,
+        }
+    }
+}
+
+/// `endpoint/bucket/key`, or `bucket.endpoint/key` with the bucket before the host. The scheme is not compared: a
+/// proxy may serve both, and the URI is only a name. The port is, since another port is another server.
+fn key_at_endpoint<'a>(
+    endpoint: &Url,
+    bucket: &str,
+    host: &str,
+    port: u16,
+    path: &'a str,
+) -> Option<&'a str> {
+    if endpoint.port_or_known_default() != Some(port) {
+        return None;
+    }
+    let path = below(path, endpoint.path().trim_matches('/'))?;
+    let own_host = endpoint.host_str()?;
+    let key = if host == own_host {
+        below(path, bucket)?
+    } else {
+        // Hosts are compared without case (RFC 9110 §4.2.3), and this one is in lower case already.
+        let label = host.strip_suffix(own_host)?.strip_suffix('.')?;
+        label.eq_ignore_ascii_case(bucket).then_some(path)?
+    };
+    (!key.is_empty()).then_some(key)
+}
+
+/// What stands in `path` after `base` and a slash.
+fn below<'a>(path: &'a str, base: &str) -> Option<&'a str> {
+    if base.is_empty() {
+        return Some(path);
+    }
+    path.strip_prefix(base)?.strip_prefix('/')
+}

@@ -1,0 +1,138 @@
+//! One request and its answer, as the access log and the metrics will have them: written when the answer is done,
+//! however it ends.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use crate::authority::Target;
+use crate::cache::CacheStatus;
+use crate::ids::{ProjectId, RequestId, StorageId, Subject, TaskId};
+use crate::telemetry::{Abort, AccessLog, InFlight, Method, Metrics, Record, Route, TraceContext};
+
+/// Where requests are recorded.
+#[derive(Clone)]
+pub struct Recorder {
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Lines.
+    pub log: Arc<AccessLog>,
+}
+
+/// A request under way. Dropping it writes its line.
+pub struct Exchange {
+    record: Record,
+    begun: Instant,
+    recorder: Recorder,
+    _in_flight: InFlight,
+}
+
+impl Exchange {
+    /// A request's head was read.
+    pub fn begin(recorder: &Recorder, method: &http::Method, trace: &TraceContext) -> Self {
+        let record = Record {
+            time: SystemTime::now(),
+            request_id: RequestId::random(),
+            trace_id: trace.trace_id(),
+            subject: None,
+            project: None,
+            task: None,
+            storage: None,
+            method: Method::from(method.as_str()),
+            route: Route::Other,
+            range: None,
+            status: 0,
+            bytes: 0,
+            cache: None,
+            time_to_first_byte: None,
+            duration: Default::default(),
+            aborted: None,
+        };
+        let in_flight = recorder.metrics.in_flight();
+        Self {
+            record,
+            begun: Instant::now(),
+            recorder: recorder.clone(),
+            _in_flight: in_flight,
+        }
+    }
+
+    /// The id that problem documents show.
+    pub fn request_id(&self) -> &RequestId {
+        &self.record.request_id
+    }
+
+    /// Which route it took.
+    pub fn routed(&mut self, route: Route) {
+        self.record.route = route;
+    }
+
+    /// What it is about.
+    pub fn about(&mut self, target: &Target) {
+        match target {
+            Target::Task(task) => self.record.task = Some(TaskId::clone(task)),
+            Target::Project(project) => self.record.project = Some(project.clone()),
+            Target::AnyProject => {}
+        }
+    }
+
+    /// Who asks.
+    pub fn asked_by(&mut self, subject: &Subject) {
+        self.record.subject = Some(subject.clone());
+    }
+
+    /// Through which project, and from which storage.
+    pub fn served_from(&mut self, project: Option<&ProjectId>, storage: &StorageId) {
+        self.record.project = project.cloned();
+        self.record.storage = Some(storage.clone());
+    }
+
+    /// Which bytes were chosen.
+    pub fn ranged(&mut self, range: Range<u64>) {
+        self.record.range = Some(range);
+    }
+
+    /// How they were had.
+    pub fn cached(&mut self, status: CacheStatus) {
+        self.record.cache = Some(status.into());
+    }
+
+    /// The answer's status.
+    pub fn answered(&mut self, status: http::StatusCode) {
+        self.record.status = status.as_u16();
+    }
+
+    /// Bytes were handed to the connection.
+    pub fn sent(&mut self, bytes: usize) {
+        if self.record.time_to_first_byte.is_none() {
+            self.record.time_to_first_byte = Some(self.begun.elapsed());
+        }
+        self.record.bytes += bytes as u64;
+    }
+
+    /// The body ended early. The first reason stays.
+    pub fn aborted(&mut self, reason: Abort) {
+        self.record.aborted.get_or_insert(reason);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let record = &mut self.record;
+        record.duration = self.begun.elapsed();
+        let metrics = &self.recorder.metrics;
+        let (status, first_byte) = (record.status, record.time_to_first_byte);
+        metrics.request_finished(
+            record.route,
+            record.method,
+            status,
+            record.duration,
+            first_byte,
+            record.bytes,
+        );
+        if let Some(reason) = record.aborted {
+            metrics.aborted(reason);
+        }
+        self.recorder.log.record(record.clone());
+    }
+}

@@ -1,0 +1,82 @@
+//! Everything that one request needs, as configured at one moment; a reload swaps it whole.
+//!
+//! Fetches the facts and asks for the decision; decides nothing itself.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::cors::Cors;
+use super::error::Failure;
+use super::limits::Limits;
+use super::{DeliveryConfig, exchange::Recorder};
+use crate::access::{Denied, Permit, authorize};
+use crate::auth::{Annotator, Authenticator, SessionCookie};
+use crate::authority::{Authority, Target};
+use crate::content::Reader;
+use crate::media_uri::MediaUri;
+use crate::resolve::{ResolvedObject, Storages};
+use crate::telemetry::Reason;
+
+/// The gate as it is configured now.
+pub struct Gate {
+    /// Who is it.
+    pub auth: Arc<Authenticator>,
+    /// How a session is carried.
+    pub cookie: SessionCookie,
+    /// What may they see.
+    pub authority: Arc<dyn Authority>,
+    /// Where is it.
+    pub storages: Storages,
+    /// Which bytes.
+    pub reader: Reader,
+    /// How much of it.
+    pub limits: Arc<Limits>,
+    /// Who may read answers from another origin.
+    pub cors: Cors,
+    /// How answers look.
+    pub delivery: DeliveryConfig,
+}
+
+impl Gate {
+    /// Whether this annotator may see this media now, and the object that it is: the facts, the decision, the place.
+    pub async fn admit(
+        &self,
+        annotator: &Annotator,
+        target: &Target,
+        uri: &MediaUri,
+        recorder: &Recorder,
+    ) -> Result<(Permit, ResolvedObject), Failure> {
+        let begun = Instant::now();
+        let decided = |reason| recorder.metrics.decision(reason, begun.elapsed());
+        let entitlement = match self.authority.entitle(annotator, target, uri).await {
+            Ok(entitlement) => entitlement,
+            Err(error) => {
+                decided(Reason::SourceUnavailable);
+                return Err(error.into());
+            }
+        };
+        let admitted =
+            authorize(annotator, &entitlement, target, uri, SystemTime::now()).and_then(|permit| {
+                self.storages
+                    .resolve(&permit)
+                    .map(|object| (permit, object))
+            });
+        decided(match &admitted {
+            Ok(_) => Reason::Permitted,
+            Err(denied) => reason(*denied),
+        });
+        Ok(admitted?)
+    }
+}
+
+fn reason(denied: Denied) -> Reason {
+    match denied {
+        Denied::OutsideScope => Reason::OutsideScope,
+        Denied::Expired => Reason::Expired,
+        Denied::Unknown => Reason::Unknown,
+        Denied::NotMember => Reason::NotMember,
+        Denied::NotAssigned => Reason::NotAssigned,
+        Denied::NotInTask => Reason::NotInTask,
+        Denied::NoStorage => Reason::NoStorage,
+    }
+}
