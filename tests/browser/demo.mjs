@@ -2,7 +2,7 @@
 //
 //   node tests/browser/demo.mjs http://127.0.0.1:8080/ [directory for screenshots]
 //
-// Needs playwright-core, looked for in target/tools/node (or in PLAYWRIGHT_CORE), and Chromium (CHROMIUM, else
+// Needs playwright-core in `node` below LOCKGATE_TOOLS (else target/tools), and Chromium (CHROMIUM, else
 // /usr/bin/chromium). Exits 0 when everything was seen; else 1, with a sentence that says what was not.
 
 import { mkdir } from 'node:fs/promises';
@@ -10,9 +10,9 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const tools = fileURLToPath(new URL('../../target/tools/node/', import.meta.url));
-const require = createRequire(join(tools, 'package.json'));
-const { chromium } = require(process.env.PLAYWRIGHT_CORE ?? 'playwright-core');
+const tools = process.env.LOCKGATE_TOOLS ?? fileURLToPath(new URL('../../target/tools', import.meta.url));
+const require = createRequire(join(tools, 'node/package.json'));
+const { chromium } = require('playwright-core');
 
 const PATIENCE = 30_000; // milliseconds that anything may take on a busy machine
 const FRAMES_PER_SECOND = 15;
