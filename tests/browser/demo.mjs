@@ -54,10 +54,7 @@ async function see(page) {
     await page.click('#anna');
     await page.waitForSelector('#status .chip.ok');
   });
-  await step('the images load', () => page.waitForFunction(() => {
-    const images = [...document.querySelectorAll('#gallery img')];
-    return images.length >= 4 && images.every(image => image.complete && image.naturalWidth > 0);
-  }));
+  await step('the images load', () => imagesLoad(page));
   await step('the video plays', async () => {
     await page.evaluate(() => document.getElementById('video').play());
     await page.waitForFunction(() => document.getElementById('video').currentTime > 0.5);
@@ -76,6 +73,9 @@ async function see(page) {
   await step('the same image comes from cache when it is asked for again', async () => {
     await page.click('#anna');
     await row(page, '[data-media="image"][data-cache="HIT"]');
+    await page.waitForSelector('#status .chip.ok');
+    await imagesLoad(page);
+    await seek(page, 10);
   });
   await picture(page, 'playing');
 
@@ -110,7 +110,7 @@ async function see(page) {
   await step('anna is restored and sees her images again', async () => {
     await page.click('#restore');
     await page.waitForSelector('#status .chip.ok');
-    await page.waitForFunction(() => [...document.querySelectorAll('#gallery img')].every(i => i.naturalWidth > 0));
+    await imagesLoad(page);
     await seek(page, 8);
   });
   await picture(page, 'restored');
@@ -148,6 +148,13 @@ async function seek(page, seconds) {
   }, NUMBER_BITS);
   const expected = Math.floor(seconds * FRAMES_PER_SECOND);
   if (Math.abs(frame - expected) > 1) throw new Error(`frame ${frame} is shown instead of ${expected}`);
+}
+
+function imagesLoad(page) {
+  return page.waitForFunction(() => {
+    const images = [...document.querySelectorAll('#gallery img')];
+    return images.length >= 4 && images.every(image => image.complete && image.naturalWidth > 0);
+  });
 }
 
 function row(page, which) {
