@@ -180,7 +180,7 @@ pub fn backend(
         BackendConfig::S3(s3) => {
             let client = HttpClient::new(s3.ca_file.as_deref(), stall_timeout)
                 .map_err(|error| StartError::Storage(config.id.clone(), error))?;
-            let s3 = Arc::new(S3::new(s3.clone(), client));
+            let s3 = Arc::new(S3::new((**s3).clone(), client));
             Ok(Some(Parts {
                 backend: s3.clone(),
                 presign: Some(s3),
