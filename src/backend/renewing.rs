@@ -243,6 +243,7 @@ mod tests {
         rig.seconds.store(3601, Ordering::SeqCst);
         assert!(rig.renewing.current().await.is_err());
         *rig.fails.lock().unwrap() = false;
+        rig.seconds.store(3603, Ordering::SeqCst);
         assert_eq!(*rig.renewing.current().await.unwrap(), 3);
     }
 
