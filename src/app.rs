@@ -17,8 +17,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{AuthConfigError, Authenticator, SessionCookie};
+use crate::authority::AccessConfig;
 use crate::authority::file::FileAuthority;
-use crate::authority::{AccessConfig, Authority};
 use crate::backend::config::BackendConfig;
 use crate::backend::http::{HttpClient, HttpClientError};
 use crate::backend::local::Local;
@@ -40,7 +40,7 @@ use crate::serve::limits::Limits;
 use crate::serve::listener::Listener;
 use crate::serve::tls::{Tls, TlsError};
 use crate::serve::{Desk, Front};
-use crate::telemetry::{AccessLog, AccessLogError, Metrics, Tier};
+use crate::telemetry::{AccessLog, AccessLogError, Destination, Metrics, Tier};
 
 /// How often files are looked at for changes, and gauges set.
 const TICK: Duration = Duration::from_millis(500);
@@ -127,19 +127,40 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         tracing::warn!("{warning}");
     }
     let metrics = Arc::new(Metrics::new()?);
-    let log = Arc::new(AccessLog::start(loaded.config.log.access.clone().into(), &metrics)?);
-    let recorder = Recorder { metrics: metrics.clone(), log };
+    let log = Arc::new(AccessLog::start(
+        destination(&loaded.config.log.access),
+        &metrics,
+    )?);
+    let recorder = Recorder {
+        metrics: metrics.clone(),
+        log,
+    };
     let evictions = metrics.clone();
-    let memory = MemoryCache::new(&loaded.config.cache, move |_| evictions.cache_eviction(Tier::Memory));
+    let memory = MemoryCache::new(&loaded.config.cache, move |_| {
+        evictions.cache_eviction(Tier::Memory)
+    });
     let shelf = Shelf::new(Arc::new(memory), metrics.clone());
-    let tls = loaded.config.server.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
+    let tls = loaded
+        .config
+        .server
+        .tls
+        .as_ref()
+        .map(Tls::load)
+        .transpose()?
+        .map(Arc::new);
     let server = loaded.config.server.clone();
     let (gate, in_force) = build(loaded, None, &shelf, &recorder).await?;
     metrics.reload(true);
 
     let listener = listen(server.listen, tls.clone())?;
-    let admin_listener = server.admin_listen.map(|address| listen(address, None)).transpose()?;
-    let (local_addr, admin_addr) = (listener.0, admin_listener.as_ref().map(|listener| listener.0));
+    let admin_listener = server
+        .admin_listen
+        .map(|address| listen(address, None))
+        .transpose()?;
+    let (local_addr, admin_addr) = (
+        listener.0,
+        admin_listener.as_ref().map(|listener| listener.0),
+    );
     let house = Arc::new(House {
         source,
         gate: Arc::new(ArcSwap::from_pointee(gate)),
@@ -150,23 +171,44 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         draining: AtomicBool::new(false),
     });
     let (shutdown, admin_shutdown) = (CancellationToken::new(), CancellationToken::new());
-    let desk = Arc::new(Desk { gate: house.gate.clone(), recorder: recorder.clone(), front });
+    let desk = Arc::new(Desk {
+        gate: house.gate.clone(),
+        recorder: recorder.clone(),
+        front,
+    });
     let drain = server.drain;
-    let serving = listener.1.serve(move |peer| desk.clone().service(peer), shutdown.clone(), drain);
+    let serving = listener.1.serve(
+        move |peer| desk.clone().service(peer),
+        shutdown.clone(),
+        drain,
+    );
     let mut others = JoinSet::new();
     if let Some((_, admin)) = admin_listener {
         let readiness = house.clone();
         let service = Admin::new(metrics, Arc::new(move || readiness.not_ready()));
         let shutdown = admin_shutdown.clone();
         others.spawn(async move {
-            admin.serve(move |_| service.clone(), shutdown, Duration::ZERO).await;
+            admin
+                .serve(move |_| service.clone(), shutdown, Duration::ZERO)
+                .await;
         });
     }
     others.spawn(house.clone().tick());
-    Ok(Running { local_addr, admin_addr, house, shutdown, admin_shutdown, server: tokio::spawn(serving), others })
+    Ok(Running {
+        local_addr,
+        admin_addr,
+        house,
+        shutdown,
+        admin_shutdown,
+        server: tokio::spawn(serving),
+        others,
+    })
 }
 
-fn listen(address: SocketAddr, tls: Option<Arc<Tls>>) -> Result<(SocketAddr, Listener), StartError> {
+fn listen(
+    address: SocketAddr,
+    tls: Option<Arc<Tls>>,
+) -> Result<(SocketAddr, Listener), StartError> {
     let refused = |error| StartError::Listen(address, error);
     let listener = Listener::bind(address, tls).map_err(refused)?;
     Ok((listener.local_addr().map_err(refused)?, listener))
@@ -190,7 +232,7 @@ impl Running {
 
     /// Reads the configuration, certificates and access lists again; `false` where a mistake keeps the old ones.
     pub async fn reload(&self) -> bool {
-        self.house.recorder.log.reopen();
+        self.house.recorder.log.reopen().await;
         self.house.reload().await
     }
 
@@ -201,7 +243,7 @@ impl Running {
         let cut = (&mut self.server).await.unwrap_or_default();
         self.admin_shutdown.cancel();
         self.others.abort_all();
-        self.house.recorder.log.flush().await;
+        self.house.recorder.log.close().await;
         cut
     }
 }
@@ -214,17 +256,17 @@ impl Drop for Running {
 
 impl House {
     /// What is missing for `/readyz`; nothing: ready.
-    fn not_ready(&self) -> Vec<&'static str> {
+    fn not_ready(&self) -> Vec<String> {
         let gate = self.gate.load();
         let mut missing = Vec::new();
         if self.draining.load(Ordering::Relaxed) {
-            missing.push("draining");
+            missing.push("draining".to_owned());
         }
         if !gate.auth.ready() {
-            missing.push("keys");
+            missing.push("keys".to_owned());
         }
         if !gate.authority.ready() {
-            missing.push("access list");
+            missing.push("access list".to_owned());
         }
         missing
     }
@@ -247,14 +289,20 @@ impl House {
     /// What the configuration's files are now: enough to see that they changed, also through a swapped symlink.
     async fn stamps(&self) -> Vec<Stamp> {
         let files = self.in_force.lock().await.loaded.files.clone();
-        tokio::task::spawn_blocking(move || files.iter().map(|file| stamp(file)).collect()).await.unwrap_or_default()
+        tokio::task::spawn_blocking(move || files.iter().map(|file| stamp(file)).collect())
+            .await
+            .unwrap_or_default()
     }
 
     async fn set_gauges(&self) {
         let metrics = &self.recorder.metrics;
         metrics.cache_bytes(Tier::Memory, self.shelf.cached_bytes());
         for open in &self.in_force.lock().await.stores {
-            if let Some(expiry) = open.backend.as_ref().and_then(|backend| backend.credential_expiry()) {
+            if let Some(expiry) = open
+                .backend
+                .as_ref()
+                .and_then(|backend| backend.credential_expiry())
+            {
                 metrics.credential_expiry(&open.config.id, expiry);
             }
         }
@@ -266,7 +314,9 @@ impl House {
         self.recorder.metrics.reload(reloaded.is_ok());
         match &reloaded {
             Ok(()) => tracing::info!("configuration reloaded"),
-            Err(error) => tracing::error!("the new configuration is not taken, the old one stays: {error}"),
+            Err(error) => {
+                tracing::error!("the new configuration is not taken, the old one stays: {error}")
+            }
         }
         reloaded.is_ok()
     }
@@ -286,11 +336,20 @@ impl House {
     }
 }
 
+fn destination(access: &crate::config::AccessLog) -> Destination {
+    match access {
+        crate::config::AccessLog::Stdout => Destination::Stdout,
+        crate::config::AccessLog::Off => Destination::Off,
+        crate::config::AccessLog::File(path) => Destination::File(path.clone()),
+    }
+}
+
 /// Keys that cannot change while the process runs.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let mut keys = Vec::new();
     let (old_server, new_server) = (&old.server, &new.server);
-    if (old_server.listen, old_server.admin_listen) != (new_server.listen, new_server.admin_listen) {
+    if (old_server.listen, old_server.admin_listen) != (new_server.listen, new_server.admin_listen)
+    {
         keys.push("server.listen or server.admin_listen");
     }
     if old_server.tls != new_server.tls {
@@ -330,25 +389,55 @@ async fn build(
         Some(before) if before.loaded.config.access == config.access => before.authority.clone(),
         Some(_) | None => open_authority(config.access.clone()).await?,
     };
-    let ids: Vec<StorageId> = config.storages.iter().map(|storage| storage.id.clone()).collect();
+    let ids: Vec<StorageId> = config
+        .storages
+        .iter()
+        .map(|storage| storage.id.clone())
+        .collect();
     authority.check_storages(&ids)?;
     let limits = match before {
-        Some(before) if old_config.is_some_and(|old| old.server.limits == config.server.limits) => before.limits.clone(),
+        Some(before) if old_config.is_some_and(|old| old.server.limits == config.server.limits) => {
+            before.limits.clone()
+        }
         Some(_) | None => Arc::new(Limits::new(&config.server.limits)),
     };
-    let stores = open_stores(config, before.map_or(&[], |before| &before.stores), recorder)?;
-    let served = stores.iter().filter_map(|open| Some((open.config.id.clone(), open.store.clone()?)));
+    let stores = open_stores(
+        config,
+        before.map_or(&[], |before| &before.stores),
+        recorder,
+    )?;
+    let served = stores
+        .iter()
+        .filter_map(|open| Some((open.config.id.clone(), open.store.clone()?)));
     let gate = Gate {
         auth: auth.clone(),
         cookie: SessionCookie::new(config.server.tls.is_some()),
         authority: authority.clone(),
-        storages: Storages::new(stores.iter().map(|open| rule(&open.config, open.epoch)).collect()),
-        reader: Reader::new(served.collect::<HashMap<_, _>>(), shelf.clone(), config.content.clone()),
+        storages: Storages::new(
+            stores
+                .iter()
+                .map(|open| rule(&open.config, open.epoch))
+                .collect(),
+        ),
+        reader: Reader::new(
+            served.collect::<HashMap<_, _>>(),
+            shelf.clone(),
+            config.content.clone(),
+        ),
         limits: limits.clone(),
         cors: Cors::new(&config.server.allowed_origins),
         delivery: config.delivery.clone(),
     };
-    Ok((gate, InForce { loaded, stores, auth, authority, limits }))
+    Ok((
+        gate,
+        InForce {
+            loaded,
+            stores,
+            auth,
+            authority,
+            limits,
+        },
+    ))
 }
 
 async fn authenticator(config: &Config) -> Result<Arc<Authenticator>, StartError> {
@@ -362,19 +451,28 @@ async fn open_authority(config: AccessConfig) -> Result<Arc<FileAuthority>, Star
     Ok(FileAuthority::open(config)?)
 }
 
-fn open_stores(config: &Config, before: &[OpenStore], recorder: &Recorder) -> Result<Vec<OpenStore>, StartError> {
+fn open_stores(
+    config: &Config,
+    before: &[OpenStore],
+    recorder: &Recorder,
+) -> Result<Vec<OpenStore>, StartError> {
     static EPOCH: AtomicU64 = AtomicU64::new(1);
     let stall_timeout = config.delivery.stall_timeout;
     let open = |storage: &StorageConfig| {
-        let kept = before.iter().find(|open| open.config == *storage && open.stall_timeout == stall_timeout);
+        let kept = before
+            .iter()
+            .find(|open| open.config == *storage && open.stall_timeout == stall_timeout);
         if let Some(kept) = kept {
             return Ok(kept.clone());
         }
         let parts = backend(storage, stall_timeout)?;
         let measured = parts.map(|parts| {
             let metrics = || recorder.metrics.clone();
-            let backend: Arc<dyn Backend> =
-                Arc::new(Retry(Measured::new(parts.backend, storage.id.clone(), metrics())));
+            let backend: Arc<dyn Backend> = Arc::new(Retry(Measured::new(
+                parts.backend,
+                storage.id.clone(),
+                metrics(),
+            )));
             let presign = parts.presign.map(|presign| {
                 Arc::new(Measured::new(presign, storage.id.clone(), metrics())) as Arc<dyn Presign>
             });
@@ -383,7 +481,13 @@ fn open_stores(config: &Config, before: &[OpenStore], recorder: &Recorder) -> Re
         let backend = measured.as_ref().map(|(backend, _)| backend.clone());
         let store = measured.map(|(backend, presign)| Store::new(backend, presign));
         let epoch = EPOCH.fetch_add(1, Ordering::Relaxed);
-        Ok(OpenStore { config: storage.clone(), stall_timeout, epoch, store, backend })
+        Ok(OpenStore {
+            config: storage.clone(),
+            stall_timeout,
+            epoch,
+            store,
+            backend,
+        })
     };
     config.storages.iter().map(open).collect()
 }
@@ -397,31 +501,45 @@ pub struct Parts {
 }
 
 /// A storage's backend; `None` for kinds that this version does not serve. Neither retried nor measured.
-pub fn backend(config: &StorageConfig, stall_timeout: Duration) -> Result<Option<Parts>, StartError> {
+pub fn backend(
+    config: &StorageConfig,
+    stall_timeout: Duration,
+) -> Result<Option<Parts>, StartError> {
     match &config.backend {
         BackendConfig::S3(s3) => {
             let client = HttpClient::new(s3.ca_file.as_deref(), stall_timeout)
                 .map_err(|error| StartError::Storage(config.id.clone(), error))?;
             let s3 = Arc::new(S3::new(s3.clone(), client));
-            Ok(Some(Parts { backend: s3.clone(), presign: Some(s3) }))
+            Ok(Some(Parts {
+                backend: s3.clone(),
+                presign: Some(s3),
+            }))
         }
-        BackendConfig::Local(local) => {
-            Ok(Some(Parts { backend: Arc::new(Local::new(local.clone())), presign: None }))
-        }
+        BackendConfig::Local(local) => Ok(Some(Parts {
+            backend: Arc::new(Local::new(local.clone())),
+            presign: None,
+        })),
         BackendConfig::Unserved(_) => Ok(None),
     }
 }
 
 /// The rules of all configured storages.
 pub fn storage_rules(config: &Config) -> Storages {
-    Storages::new(config.storages.iter().map(|storage| rule(storage, 0)).collect())
+    Storages::new(
+        config
+            .storages
+            .iter()
+            .map(|storage| rule(storage, 0))
+            .collect(),
+    )
 }
 
 fn rule(config: &StorageConfig, epoch: u64) -> StorageRule {
     let names = match &config.backend {
-        BackendConfig::S3(s3) => {
-            Names::S3 { bucket: s3.bucket.as_str().into(), endpoint: s3.endpoint.clone() }
-        }
+        BackendConfig::S3(s3) => Names::S3 {
+            bucket: s3.bucket.as_str().into(),
+            endpoint: s3.endpoint.clone(),
+        },
         BackendConfig::Local(_) => Names::Local,
         BackendConfig::Unserved(_) => Names::Nothing,
     };

@@ -352,3 +352,35 @@ fn key_written_at(source: &str, offset: usize) -> String {
         String::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_in_every_form_that_toml_has() {
+        let source =
+            "top = 1\n[a.b]\nc.d = 2\n[[list]]\nx = [\n 1,\n 2 ]\n[[list]]\ny = { z = 3 }\n";
+        let document = Document::parse(Some("file"), source).expect("it parses");
+        for (key, line) in [
+            ("top", 1),
+            ("a.b", 2),
+            ("a.b.c.d", 3),
+            ("list[0]", 4),
+            ("list[0].x[1]", 7),
+            ("list[1].y.z", 9),
+            ("list[1].missing", 8),
+            ("nowhere", 1),
+        ] {
+            assert_eq!(document.at(key, "").line, Some(line), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_syntax_error_is_located_and_shows_no_value() {
+        let source = "[auth]\nsecret = \"hunter2\n";
+        let problem = Document::parse(Some("file"), source).expect_err("it is broken");
+        assert_eq!((problem.line, problem.key.as_str()), (Some(2), "secret"));
+        assert!(!problem.to_string().contains("hunter2"));
+    }
+}

@@ -2,6 +2,13 @@
 //!
 //! Knows no HTTP, no storage and no bytes. Every source's staleness is bounded by `access.max_age`.
 
+pub mod file;
+mod index;
+mod list;
+mod mentions;
+mod tasks;
+mod watcher;
+
 use std::sync::Arc;
 use std::time::Instant;
 

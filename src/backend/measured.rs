@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 
 use super::{
-    Backend, BackendError, Call, Conditional, Fetched, Listed, Presign, PresignOptions, PresignedUrl,
+    Backend, BackendError, Call, Conditional, Fetched, Listed, Presign, PresignOptions,
+    PresignedUrl,
 };
 use crate::ids::StorageId;
 use crate::object::{ObjectLocation, ObjectMeta};
@@ -24,16 +25,27 @@ pub struct Measured<B> {
 impl<B> Measured<B> {
     /// Counts under the storage's id.
     pub fn new(inner: B, storage: StorageId, metrics: Arc<Metrics>) -> Self {
-        Self { inner, storage, metrics }
+        Self {
+            inner,
+            storage,
+            metrics,
+        }
     }
 
-    fn count<T>(&self, operation: Operation, begun: Instant, answer: &Result<T, BackendError>, not_modified: bool) {
+    fn count<T>(
+        &self,
+        operation: Operation,
+        begun: Instant,
+        answer: &Result<T, BackendError>,
+        not_modified: bool,
+    ) {
         let outcome = match answer {
             Ok(_) if not_modified => Outcome::NotModified,
             Ok(_) => Outcome::Ok,
             Err(error) => outcome(error),
         };
-        self.metrics.storage_request(&self.storage, operation, outcome, begun.elapsed());
+        self.metrics
+            .storage_request(&self.storage, operation, outcome, begun.elapsed());
     }
 }
 
@@ -55,14 +67,28 @@ impl<B: Backend> Backend for Measured<B> {
     async fn head(&self, call: Call<'_>) -> Result<Conditional<ObjectMeta>, BackendError> {
         let begun = Instant::now();
         let answer = self.inner.head(call).await;
-        self.count(Operation::Head, begun, &answer, matches!(answer, Ok(Conditional::NotModified)));
+        self.count(
+            Operation::Head,
+            begun,
+            &answer,
+            matches!(answer, Ok(Conditional::NotModified)),
+        );
         answer
     }
 
-    async fn get(&self, call: Call<'_>, range: Range<u64>) -> Result<Conditional<Fetched>, BackendError> {
+    async fn get(
+        &self,
+        call: Call<'_>,
+        range: Range<u64>,
+    ) -> Result<Conditional<Fetched>, BackendError> {
         let begun = Instant::now();
         let answer = self.inner.get(call, range).await;
-        self.count(Operation::Get, begun, &answer, matches!(answer, Ok(Conditional::NotModified)));
+        self.count(
+            Operation::Get,
+            begun,
+            &answer,
+            matches!(answer, Ok(Conditional::NotModified)),
+        );
         let (metrics, storage) = (self.metrics.clone(), self.storage.clone());
         answer.map(|answer| match answer {
             Conditional::NotModified => Conditional::NotModified,
@@ -77,7 +103,12 @@ impl<B: Backend> Backend for Measured<B> {
         })
     }
 
-    async fn list(&self, bucket: &str, prefix: &str, limit: usize) -> Result<Vec<Listed>, BackendError> {
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<Vec<Listed>, BackendError> {
         let begun = Instant::now();
         let answer = self.inner.list(bucket, prefix, limit).await;
         self.count(Operation::List, begun, &answer, false);
@@ -91,7 +122,11 @@ impl<B: Backend> Backend for Measured<B> {
 
 #[async_trait]
 impl<P: Presign> Presign for Measured<P> {
-    async fn presign(&self, location: &ObjectLocation, options: &PresignOptions) -> Result<PresignedUrl, BackendError> {
+    async fn presign(
+        &self,
+        location: &ObjectLocation,
+        options: &PresignOptions,
+    ) -> Result<PresignedUrl, BackendError> {
         let begun = Instant::now();
         let answer = self.inner.presign(location, options).await;
         self.count(Operation::Presign, begun, &answer, false);

@@ -128,11 +128,20 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
         (**self).head(call).await
     }
 
-    async fn get(&self, call: Call<'_>, range: Range<u64>) -> Result<Conditional<Fetched>, BackendError> {
+    async fn get(
+        &self,
+        call: Call<'_>,
+        range: Range<u64>,
+    ) -> Result<Conditional<Fetched>, BackendError> {
         (**self).get(call, range).await
     }
 
-    async fn list(&self, bucket: &str, prefix: &str, limit: usize) -> Result<Vec<Listed>, BackendError> {
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<Vec<Listed>, BackendError> {
         (**self).list(bucket, prefix, limit).await
     }
 
@@ -163,7 +172,11 @@ pub trait Presign: Send + Sync {
 
 #[async_trait]
 impl<P: Presign + ?Sized> Presign for Arc<P> {
-    async fn presign(&self, location: &ObjectLocation, options: &PresignOptions) -> Result<PresignedUrl, BackendError> {
+    async fn presign(
+        &self,
+        location: &ObjectLocation,
+        options: &PresignOptions,
+    ) -> Result<PresignedUrl, BackendError> {
         (**self).presign(location, options).await
     }
 }

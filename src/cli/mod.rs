@@ -12,13 +12,14 @@ pub mod token;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::app::StartError;
+use crate::app::{Source, StartError};
 use crate::auth::AuthConfigError;
 use crate::authority::AuthorityError;
 use crate::config::{self, Config, Loaded};
@@ -51,10 +52,10 @@ pub struct Cli {
 enum Verb {
     /// Serve annotators until SIGTERM; SIGHUP or a changed file reloads.
     #[command(after_help = "Example:\n  lockgate serve --config /etc/lockgate/lockgate.toml")]
-    Serve(serve::ServeArgs),
+    Serve(ServeArgs),
     /// Try Lockgate with nothing to configure: sample media, two annotators, a page to open.
     #[command(after_help = "Example:\n  lockgate demo --listen 127.0.0.1:8080")]
-    Demo(demo::DemoArgs),
+    Demo(DemoArgs),
     /// Check the configuration and each storage step by step; each failure says what to change.
     #[command(
         after_help = "Example:\n  lockgate check --storage recordings --uri s3://acme-recordings/clips/a.mp4\n\nExits with 0 where all is well and 1 where any step failed."
@@ -70,6 +71,34 @@ enum Verb {
         after_help = "Example:\n  curl -H \"Authorization: Bearer $(lockgate token --subject anna@example.com)\" \\\n    'http://127.0.0.1:8080/tasks/7/resolve/?fileuri=s3://acme-recordings/clips/a.mp4'"
     )]
     Token(token::TokenArgs),
+}
+
+/// The arguments of `lockgate serve`.
+#[derive(Debug, clap::Args)]
+struct ServeArgs {
+    /// Where to listen, over server.listen of the configuration.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+}
+
+impl ServeArgs {
+    /// The configuration as it is read at start and at each reload: `--listen` is one more variable over it.
+    fn source(&self, file: PathBuf) -> Source {
+        let listen = self.listen.map(|listen| listen.to_string());
+        let listen = listen.map(|listen| ("LOCKGATE__SERVER__LISTEN".to_owned(), listen));
+        Source {
+            file,
+            environment: environment().chain(listen).collect(),
+        }
+    }
+}
+
+/// The arguments of `lockgate demo`.
+#[derive(Debug, clap::Args)]
+struct DemoArgs {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
 }
 
 /// Why a verb could not do what it was asked for.
@@ -123,8 +152,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn run(cli: Cli) -> ExitCode {
     let done = match cli.verb {
-        Verb::Serve(args) => return serve::run(cli.config, args).await,
-        Verb::Demo(args) => return demo::run(args).await,
+        Verb::Serve(args) => return serve::run(args.source(cli.config)).await,
+        Verb::Demo(args) => return demo::run::run(args.listen).await,
         Verb::Check(args) => check::run(&cli.config, &args).await,
         Verb::Explain(args) => explain::run(&cli.config, &args).await,
         Verb::Token(args) => token::run(&cli.config, &args),
@@ -160,10 +189,13 @@ fn with_causes(error: &dyn Error) -> String {
 
 /// Loads the configuration with the environment over it.
 fn load(file: &Path) -> Result<Loaded, Problems> {
-    // A variable that is not UTF-8 is none of ours, and must not end the process.
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    config::load(file, environment)
+    config::load(file, environment())
+}
+
+/// The environment; a variable that is not UTF-8 is none of ours, and must not end the process.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Writes to standard output; a reader that left (`| head`) is no failure.

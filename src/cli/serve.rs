@@ -1,19 +1,69 @@
-//! `lockgate serve`: runs until SIGTERM (being built).
+//! `lockgate serve`: runs until SIGTERM or SIGINT, reloads on SIGHUP. A second signal does not wait for bodies.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The arguments of `lockgate serve`.
-#[derive(Debug, clap::Args)]
-pub struct ServeArgs {
-    /// Where to listen, over server.listen of the configuration.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub listen: Option<SocketAddr>,
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::app::{self, Running, Source};
+use crate::telemetry::logging;
+
+/// Serves what `source` configures.
+pub async fn run(source: Source) -> ExitCode {
+    let level = crate::config::load(&source.file, source.environment.clone())
+        .map(|loaded| loaded.config.log.level);
+    // A configuration with mistakes is reported by `start`, in its own words.
+    if let Err(error) = logging::init(level.as_deref().unwrap_or("info")) {
+        eprintln!("lockgate: {error}");
+        return ExitCode::FAILURE;
+    }
+    match app::start(source, None).await {
+        Ok(running) => {
+            tracing::info!(
+                listen = %running.local_addr(),
+                admin = running.admin_addr().map(|address| address.to_string()),
+                version = env!("CARGO_PKG_VERSION"),
+                "lockgate serves"
+            );
+            until_stopped(running).await
+        }
+        Err(error) => {
+            eprintln!("lockgate: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-/// Serves.
-pub async fn run(config: PathBuf, args: ServeArgs) -> ExitCode {
-    let _ = (config, args);
-    ExitCode::FAILURE
+/// Handles signals until one says to stop.
+pub async fn until_stopped(running: Running) -> ExitCode {
+    let (mut terminate, mut interrupt, mut hang_up) = match signals() {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("lockgate: cannot handle signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => { running.reload().await; }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    tracing::info!("draining: no new connections, bodies may finish");
+    tokio::select! {
+        cut = running.drain() => {
+            tracing::info!(cut, "stopped");
+            ExitCode::SUCCESS
+        }
+        _ = terminate.recv() => ExitCode::FAILURE,
+        _ = interrupt.recv() => ExitCode::FAILURE,
+    }
+}
+
+fn signals() -> std::io::Result<(Signal, Signal, Signal)> {
+    Ok((
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::hangup())?,
+    ))
 }

@@ -195,9 +195,19 @@ impl Reader {
         let store = self.store(resolved)?;
         let location = resolved.location();
         let opened = |known, status: CacheStatus| {
-            self.shelf.metrics.cache_request(Tier::Metadata, status.into());
+            self.shelf
+                .metrics
+                .cache_request(Tier::Metadata, status.into());
             let (store, shelf) = (store.clone(), self.shelf.clone());
-            Opened { object: Object { known, store, shelf, traceparent: traceparent.map(str::to_owned) }, status }
+            Opened {
+                object: Object {
+                    known,
+                    store,
+                    shelf,
+                    traceparent: traceparent.map(str::to_owned),
+                },
+                status,
+            }
         };
         let known = self.shelf.known.get(location);
         if let Some(known) = &known

@@ -131,7 +131,10 @@ impl ContentStream {
     async fn look_up(&mut self, index: u64) -> (Source, bool) {
         let (source, status) = self.object.source(index).await;
         self.status = self.status.max(status);
-        self.object.shelf.metrics.cache_request(Tier::Memory, status.into());
+        self.object
+            .shelf
+            .metrics
+            .cache_request(Tier::Memory, status.into());
         let leads = status == CacheStatus::Miss;
         self.held = Some((index, source.hold(), leads));
         (source, leads)

@@ -36,44 +36,49 @@ pub enum Names {
     },
     /// Files below a root.
     Local,
+    /// No URI: a kind that this version does not serve.
+    Nothing,
 }
 
 impl Names {
     /// The key that a URI names in the storage `id`, if it names one there.
     pub fn key(&self, id: &StorageId, uri: &MediaUri) -> Option<Arc<str>> {
-        match (self, uri) {
-            (
-                Self::S3 {
-                    bucket,
-                    endpoint: Some(endpoint),
-                },
-                MediaUri::Url {
-                    host, port, path, ..
-                },
-            ) => key_at_endpoint(endpoint, bucket, host, *port, path).map(Arc::from),
-            (
-                Self::Volume { volume },
-                MediaUri::Volume {
-                    volume: named,
-                    path,
-                },
-            ) => (volume == named).then(|| path.clone()),
-            (Self::Local, MediaUri::Local { storage, path }) => {
-                let here = |named: &Arc<str>| **named == *id.as_str();
-                storage.as_ref().is_none_or(here).then(|| path.clone())
-            }
-            (
-                _,
-                MediaUri::Object {
-                    provider,
-                    bucket,
-                    key,
-                    account,
-                },
-            ) => self
+        match uri {
+            MediaUri::Object {
+                provider,
+                bucket,
+                key,
+                account,
+            } => self
                 .is_bucket(*provider, bucket, account.as_deref())
                 .then(|| key.clone()),
-            _ => None,
+            MediaUri::Url {
+                host, port, path, ..
+            } => {
+                let Self::S3 {
+                    bucket,
+                    endpoint: Some(endpoint),
+                } = self
+                else {
+                    return None;
+                };
+                key_at_endpoint(endpoint, bucket, host, *port, path).map(Arc::from)
+            }
+            MediaUri::Volume {
+                volume: named,
+                path,
+            } => {
+                let Self::Volume { volume } = self else {
+                    return None;
+                };
+                (volume == named).then(|| path.clone())
+            }
+            MediaUri::Local { storage, path } => {
+                let here = storage.as_ref().is_none_or(|named| **named == *id.as_str());
+                (here && matches!(self, Self::Local)).then(|| path.clone())
+            }
+            // A value of a database: no storage of this version holds any.
+            MediaUri::Redis { .. } => None,
         }
     }
 
@@ -83,7 +88,7 @@ impl Names {
             Self::S3 { bucket, .. } | Self::Gcs { bucket } => bucket.clone(),
             Self::Azure { container, .. } => container.clone(),
             Self::Volume { volume } => volume.clone(),
-            Self::Local => "".into(),
+            Self::Local | Self::Nothing => "".into(),
         }
     }
 
@@ -95,7 +100,7 @@ impl Names {
                 let same_account = named_account.is_none_or(|named| **account == *named);
                 provider == Provider::Azure && same_account && **container == *named
             }
-            Self::Volume { .. } | Self::Local => false,
+            Self::Volume { .. } | Self::Local | Self::Nothing => false,
         }
     }
 }

@@ -33,7 +33,12 @@ impl Body {
     /// All of it at once.
     pub fn whole(bytes: Bytes) -> Self {
         let left = Some(bytes.len() as u64);
-        Self { frames: None, first: Some(bytes).filter(|bytes| !bytes.is_empty()), left, exchange: None }
+        Self {
+            frames: None,
+            first: Some(bytes).filter(|bytes| !bytes.is_empty()),
+            left,
+            exchange: None,
+        }
     }
 
     /// No byte.
@@ -43,12 +48,22 @@ impl Body {
 
     /// `first`, then what `frames` bring: exactly `length` bytes in all.
     pub fn media(first: Bytes, frames: Frames, length: u64) -> Self {
-        Self { frames: Some(frames), first: Some(first), left: Some(length), exchange: None }
+        Self {
+            frames: Some(frames),
+            first: Some(first),
+            left: Some(length),
+            exchange: None,
+        }
     }
 
     /// Frames without a known end (server-sent events).
     pub fn endless(frames: Frames) -> Self {
-        Self { frames: Some(frames), first: None, left: None, exchange: None }
+        Self {
+            frames: Some(frames),
+            first: None,
+            left: None,
+            exchange: None,
+        }
     }
 
     /// The exchange whose line is written when this body is done.
@@ -61,7 +76,9 @@ impl Body {
         if let Some(exchange) = &mut self.exchange {
             exchange.sent(bytes.len());
         }
-        self.left = self.left.map(|left| left.saturating_sub(bytes.len() as u64));
+        self.left = self
+            .left
+            .map(|left| left.saturating_sub(bytes.len() as u64));
         if self.left == Some(0) {
             // Whole: the line is written now, not when hyper gets around to dropping the body.
             self.frames = None;
@@ -83,11 +100,16 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Cut;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(self.hand_out(first))));
         }
-        let Some(frames) = &mut self.frames else { return Poll::Ready(None) };
+        let Some(frames) = &mut self.frames else {
+            return Poll::Ready(None);
+        };
         match frames.as_mut().poll_next(context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(bytes))) => Poll::Ready(Some(Ok(self.hand_out(bytes)))),
@@ -103,7 +125,8 @@ impl http_body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.left
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 

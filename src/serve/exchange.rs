@@ -49,7 +49,12 @@ impl Exchange {
             aborted: None,
         };
         let in_flight = recorder.metrics.in_flight();
-        Self { record, begun: Instant::now(), recorder: recorder.clone(), _in_flight: in_flight }
+        Self {
+            record,
+            begun: Instant::now(),
+            recorder: recorder.clone(),
+            _in_flight: in_flight,
+        }
     }
 
     /// The id that problem documents show.
@@ -117,7 +122,14 @@ impl Drop for Exchange {
         record.duration = self.begun.elapsed();
         let metrics = &self.recorder.metrics;
         let (status, first_byte) = (record.status, record.time_to_first_byte);
-        metrics.request_finished(record.route, record.method, status, record.duration, first_byte, record.bytes);
+        metrics.request_finished(
+            record.route,
+            record.method,
+            status,
+            record.duration,
+            first_byte,
+            record.bytes,
+        );
         if let Some(reason) = record.aborted {
             metrics.aborted(reason);
         }

@@ -55,8 +55,12 @@ impl Gate {
                 return Err(error.into());
             }
         };
-        let admitted = authorize(annotator, &entitlement, target, uri, SystemTime::now())
-            .and_then(|permit| self.storages.resolve(&permit).map(|object| (permit, object)));
+        let admitted =
+            authorize(annotator, &entitlement, target, uri, SystemTime::now()).and_then(|permit| {
+                self.storages
+                    .resolve(&permit)
+                    .map(|object| (permit, object))
+            });
         decided(match &admitted {
             Ok(_) => Reason::Permitted,
             Err(denied) => reason(*denied),

@@ -1,7 +1,28 @@
 //! Listen, route, answer: the only floor that speaks HTTP to clients, and the only one that chooses a status code.
 
+mod accept;
+pub mod admin;
 pub mod body;
+mod connection;
+mod content_type;
+pub mod cors;
+pub mod credentials;
+pub mod desk;
+pub mod error;
 pub mod exchange;
+pub mod gate;
+pub mod limits;
+pub mod listener;
+mod media;
+pub mod preconditions;
+pub mod recheck;
+pub mod request;
+pub mod response;
+mod session;
+pub mod tls;
+mod watch;
+
+pub use desk::{Desk, Front};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,1 +1,18 @@
+//! The whole house over HTTP: one module for each part of the contract, each test a sentence of it.
+//!
+//! Only `support` knows how a gateway or a storage is started; the rest speaks HTTP.
 
+mod support;
+
+mod access_rules;
+mod answers;
+mod browser;
+mod cli;
+mod conditions;
+mod keys;
+mod lifecycle;
+mod operations;
+mod ranges;
+mod redirects;
+mod revocation;
+mod sharing;

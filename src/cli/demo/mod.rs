@@ -8,7 +8,7 @@ mod configuration;
 pub mod media;
 mod page;
 mod routes;
-mod run;
+pub mod run;
 pub mod s3;
 mod token;
 
@@ -24,7 +24,6 @@ use media::Media;
 use s3::{AccessKey, S3Server};
 
 pub use routes::{Body, Router};
-pub use run::{DemoArgs, run};
 
 /// The annotator who is a member of the demo's project.
 pub const ANNA: &str = "anna@example.com";

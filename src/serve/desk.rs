@@ -1,0 +1,214 @@
+//! The route table: every request comes to the desk, is recorded, and goes to its room.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use http::request::Parts;
+use http::{Method, Request, Response, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+
+use super::body::Body;
+use super::error::Failure;
+use super::exchange::{Exchange, Recorder};
+use super::gate::Gate;
+use super::listener::Peer;
+use super::request::Route;
+use super::{media, session};
+use crate::authority::Target;
+use crate::telemetry::{self, TraceContext};
+
+/// No route wants a request's body; this much is read so that the connection may go on, and no more.
+const MAX_REQUEST_BODY: usize = 64 << 10;
+/// How long such a body may take.
+const REQUEST_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Answers some requests before any route does: the demo's page.
+pub trait Front: Send + Sync {
+    /// An answer, or `None` for what is not its own.
+    fn answer(&self, parts: &Parts) -> Option<Response<Body>>;
+}
+
+/// Where requests arrive.
+pub struct Desk {
+    /// The gate of the moment.
+    pub gate: Arc<ArcSwap<Gate>>,
+    /// Where they are recorded.
+    pub recorder: Recorder,
+    /// What comes before the routes, if anything.
+    pub front: Option<Arc<dyn Front>>,
+}
+
+/// A connection's service.
+#[derive(Clone)]
+pub struct Service(Arc<Desk>);
+
+impl Desk {
+    /// The service of one connection.
+    pub fn service(self: Arc<Self>, _peer: Peer) -> Service {
+        Service(self)
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let (parts, incoming) = request.into_parts();
+        let traceparent = parts
+            .headers
+            .get("traceparent")
+            .and_then(|value| value.to_str().ok());
+        let trace = TraceContext::take_up(traceparent);
+        let mut exchange = Exchange::begin(&self.recorder, &parts.method, &trace);
+        let gate = self.gate.load_full();
+        if let Some(answer) = self.front.as_ref().and_then(|front| front.answer(&parts)) {
+            return finish(answer, exchange);
+        }
+        let drained = drain(incoming).await;
+        let answered = match drained {
+            Ok(()) => {
+                let route = self.route(&gate, &parts, &trace, &mut exchange);
+                // A panic in one request is that request's failure and nobody else's.
+                let caught = std::panic::AssertUnwindSafe(route).catch_unwind().await;
+                caught.unwrap_or(Err(Failure::Internal("a panic while answering")))
+            }
+            Err(failure) => Err(failure),
+        };
+        let closes = matches!(
+            answered,
+            Err(Failure::ContentTooLarge | Failure::RequestTimeout)
+        );
+        let mut response =
+            answered.unwrap_or_else(|failure| refuse(&failure, &parts, &mut exchange));
+        if closes {
+            // What is left of the body is not read; the next bytes on this connection would not be a request.
+            response.headers_mut().insert(
+                header::CONNECTION,
+                header::HeaderValue::from_static("close"),
+            );
+        }
+        gate.cors.decorate(&parts.headers, response.headers_mut());
+        finish(response, exchange)
+    }
+
+    async fn route(
+        &self,
+        gate: &Gate,
+        parts: &Parts,
+        trace: &TraceContext,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Body>, Failure> {
+        let route = Route::of(&parts.uri)?;
+        exchange.routed(label(&route));
+        route.check_method(&parts.method)?;
+        if parts.method == Method::OPTIONS && route != Route::Other {
+            return Ok(gate
+                .cors
+                .preflight(&parts.headers, route.allow())
+                .map(|()| Body::empty()));
+        }
+        match route {
+            Route::Media(target) => {
+                exchange.about(&target);
+                media::answer(self, gate, parts, target, trace, exchange).await
+            }
+            Route::Session => session::answer(gate, parts, exchange).await,
+            Route::Other => Err(Failure::NoSuchRoute),
+        }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let desk = self.0.clone();
+        Box::pin(async move { Ok(desk.answer(request).await) })
+    }
+}
+
+fn label(route: &Route) -> telemetry::Route {
+    match route {
+        Route::Media(Target::Task(_)) => telemetry::Route::Tasks,
+        Route::Media(Target::Project(_)) => telemetry::Route::Projects,
+        Route::Media(Target::AnyProject) => telemetry::Route::LocalFiles,
+        Route::Session => telemetry::Route::Session,
+        Route::Other => telemetry::Route::Other,
+    }
+}
+
+/// Reads a request's body to its end, so that nothing of it is taken for the next request.
+async fn drain(incoming: Incoming) -> Result<(), Failure> {
+    if incoming.is_end_stream() {
+        return Ok(());
+    }
+    if incoming.size_hint().lower() > MAX_REQUEST_BODY as u64 {
+        return Err(Failure::ContentTooLarge);
+    }
+    let mut body = Limited::new(incoming, MAX_REQUEST_BODY);
+    let read = async {
+        while let Some(frame) = body.frame().await {
+            frame?;
+        }
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    };
+    match tokio::time::timeout(REQUEST_BODY_TIMEOUT, read).await {
+        Err(_) => Err(Failure::RequestTimeout),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::ContentTooLarge),
+        Ok(Err(_)) => Err(Failure::RequestTimeout),
+        Ok(Ok(())) => Ok(()),
+    }
+}
+
+fn refuse(failure: &Failure, parts: &Parts, exchange: &mut Exchange) -> Response<Body> {
+    let status = failure.status();
+    let request_id = exchange.request_id();
+    if status.is_server_error() {
+        tracing::warn!(%request_id, status = status.as_u16(), "{failure}");
+    } else {
+        tracing::debug!(%request_id, status = status.as_u16(), "{failure}");
+    }
+    let head_only = parts.method == Method::HEAD;
+    failure.respond(request_id).map(|bytes| {
+        if head_only {
+            Body::empty()
+        } else {
+            Body::whole(bytes)
+        }
+    })
+}
+
+fn finish(response: Response<Body>, mut exchange: Exchange) -> Response<Body> {
+    exchange.answered(response.status());
+    response.map(|body| body.recorded(exchange))
+}
+
+impl From<super::limits::RetryAfter> for Failure {
+    fn from(limit: super::limits::RetryAfter) -> Self {
+        Self::TooManyRequests {
+            retry_after: limit.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_has_its_label() {
+        assert_eq!(
+            label(&Route::Media(Target::Task("7".into()))),
+            telemetry::Route::Tasks
+        );
+        assert_eq!(
+            label(&Route::Media(Target::AnyProject)),
+            telemetry::Route::LocalFiles
+        );
+        assert_eq!(label(&Route::Other), telemetry::Route::Other);
+    }
+}

@@ -1,0 +1,216 @@
+//! Where connections come in: bound, counted, handed to TLS and HTTP, and at the end drained.
+//!
+//! Never ends because of one connection; never forgets a task: whatever runs when draining ends is cut and awaited.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{self, Tasks};
+use super::tls::Tls;
+pub use super::watch::Timeouts;
+use super::watch::{Activity, Counted};
+
+/// Connections at once; more wait in the kernel's queue. At some 30 KB each with TLS this is 600 MB, and it stays below
+/// the 65,536 file descriptors that a service is commonly given, storage's own connections included.
+pub const MAX_CONNECTIONS: usize = 20_000;
+/// Connections that the kernel may queue: a reload of a page full of thumbnails by many annotators at once.
+const BACKLOG: u32 = 1024;
+/// How long to wait where no connection can be taken at all (no descriptors, no memory): somebody must end first.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The client's address, or its proxy's.
+    pub address: SocketAddr,
+    /// Whether the connection is TLS.
+    pub tls: bool,
+}
+
+/// A bound socket, and how its connections are served.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    tls: Option<Arc<Tls>>,
+    timeouts: Timeouts,
+    max_connections: usize,
+}
+
+impl Listener {
+    /// Binds; connections queue from now on.
+    ///
+    /// # Errors
+    /// The address is taken or not ours.
+    pub fn bind(address: SocketAddr, tls: Option<Arc<Tls>>) -> io::Result<Self> {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // A restart must not wait for the old process's connections to leave TIME_WAIT.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let socket = socket.listen(BACKLOG)?;
+        Ok(Self {
+            socket,
+            tls,
+            timeouts: Timeouts::default(),
+            max_connections: MAX_CONNECTIONS,
+        })
+    }
+
+    /// With other time-outs than the usual.
+    pub fn with_timeouts(self, timeouts: Timeouts) -> Self {
+        Self { timeouts, ..self }
+    }
+
+    /// With another limit than [`MAX_CONNECTIONS`].
+    pub fn with_max_connections(self, max_connections: usize) -> Self {
+        Self {
+            max_connections,
+            ..self
+        }
+    }
+
+    /// The address, with the port that the system chose where it was 0.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Serves until `shutdown`, then lets answers that are under way finish for `drain`, and cuts what is left.
+    /// `make_service` is called once per connection. Gives how many connections were cut.
+    pub async fn serve<F, S, B>(
+        self,
+        make_service: F,
+        shutdown: CancellationToken,
+        drain: Duration,
+    ) -> usize
+    where
+        F: Fn(Peer) -> S,
+        S: Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError> + 'static,
+        B: Body + Unpin + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let tasks = Tasks::default();
+        // If this future is dropped, so are its connections.
+        let _cut_when_dropped = tasks.cut.clone().drop_guard();
+        let places = Arc::new(Semaphore::new(self.max_connections));
+        while let Some((place, stream, address)) = self.next(&places, &shutdown).await {
+            let peer = Peer {
+                address,
+                tls: self.tls.is_some(),
+            };
+            let connection = handle(
+                stream,
+                self.tls.clone(),
+                make_service(peer),
+                self.timeouts,
+                tasks.clone(),
+            );
+            let cut = tasks.cut.clone();
+            tasks.tracker.spawn(async move {
+                cut.run_until_cancelled(connection).await;
+                drop(place);
+            });
+        }
+        // Closes the socket: who comes now is refused at once, and goes to another instance.
+        drop(self.socket);
+        tasks.finish.cancel();
+        tasks.tracker.close();
+        // Time's up is no error: what is left is counted and cut.
+        let _ = tokio::time::timeout(drain, tasks.tracker.wait()).await;
+        let left = self.max_connections - places.available_permits();
+        tasks.cut.cancel();
+        tasks.tracker.wait().await;
+        left
+    }
+
+    /// The next connection and its place; none: shutdown. A connection is only taken when there is a place for it.
+    async fn next(
+        &self,
+        places: &Arc<Semaphore>,
+        shutdown: &CancellationToken,
+    ) -> Option<(tokio::sync::OwnedSemaphorePermit, TcpStream, SocketAddr)> {
+        let next = async {
+            let place = Arc::clone(places).acquire_owned().await.ok()?;
+            loop {
+                match self.socket.accept().await {
+                    Ok((stream, address)) => return Some((place, stream, address)),
+                    Err(error) if concerns_one_connection(&error) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "no connection can be taken");
+                        tokio::time::sleep(ACCEPT_BACKOFF).await;
+                    }
+                }
+            }
+        };
+        shutdown.run_until_cancelled(next).await.flatten()
+    }
+}
+
+/// The client left between the kernel's queue and us; the next one may be fine (accept(2), ERRORS).
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+async fn handle<S, B>(
+    stream: TcpStream,
+    tls: Option<Arc<Tls>>,
+    service: S,
+    timeouts: Timeouts,
+    tasks: Tasks,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError> + 'static,
+    B: Body + Unpin + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    // Heads and last frames are small: they must not wait for the client's acknowledgement (RFC 896).
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection ended before it began");
+        return;
+    }
+    let activity = Arc::new(Activity::default());
+    let stream = Counted::new(stream, Arc::clone(&activity));
+    let Some(tls) = tls else {
+        return connection::serve(stream, service, activity, timeouts, &tasks).await;
+    };
+    let handshake = tokio::time::timeout(timeouts.handshake, tls.acceptor().accept(stream));
+    match tasks.finish.run_until_cancelled(handshake).await {
+        Some(Ok(Ok(stream))) => {
+            connection::serve(stream, service, activity, timeouts, &tasks).await
+        }
+        Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
+        Some(Err(_)) => tracing::debug!("a TLS handshake took too long"),
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

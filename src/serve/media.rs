@@ -1,0 +1,223 @@
+//! THE handler: a request for media, from its head to the first byte of its answer. Calls each room once, in order;
+//! the output of each is the only key to the next.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+
+use super::accept::acceptable;
+use super::body::Body;
+use super::content_type::ContentType;
+use super::credentials::credentials;
+use super::desk::Desk;
+use super::error::Failure;
+use super::exchange::Exchange;
+use super::gate::Gate;
+use super::preconditions::Verdict;
+use super::recheck::{Recheck, rechecked};
+use super::request::MediaRequest;
+use super::response::{self, Selected, media_head};
+use crate::auth::Annotator;
+use crate::authority::Target;
+use crate::backend::BackendError;
+use crate::cache::CacheStatus;
+use crate::content::{ContentError, FirstRead, Opened};
+use crate::object::ObjectMeta;
+use crate::project::Delivery;
+use crate::range::{ByteRange, RangeSpec};
+use crate::resolve::ResolvedObject;
+use crate::telemetry::TraceContext;
+
+/// A request that was permitted, on its way to the bytes.
+struct Permitted<'a> {
+    desk: &'a Desk,
+    gate: &'a Gate,
+    parts: &'a Parts,
+    request: MediaRequest,
+    annotator: Arc<Annotator>,
+    object: ResolvedObject,
+    traceparent: String,
+}
+
+/// Answers GET and HEAD of media.
+pub async fn answer(
+    desk: &Desk,
+    gate: &Gate,
+    parts: &Parts,
+    target: Target,
+    trace: &TraceContext,
+    exchange: &mut Exchange,
+) -> Result<Response<Body>, Failure> {
+    let request = MediaRequest::from_parts(parts, target)?;
+    let credentials = credentials(parts, gate.cookie.name(), true);
+    let annotator = gate
+        .auth
+        .authenticate(credentials, SystemTime::now())
+        .await?;
+    exchange.asked_by(&annotator.subject);
+    gate.limits.check_request(&annotator.subject)?;
+    let (permit, object) = gate
+        .admit(&annotator, &request.target, &request.uri, &desk.recorder)
+        .await?;
+    exchange.served_from(
+        permit.projects().first().map(|project| &project.id),
+        &object.location().storage,
+    );
+    let traceparent = trace.child().header_value();
+    let permitted = Permitted {
+        desk,
+        gate,
+        parts,
+        request,
+        annotator,
+        object,
+        traceparent,
+    };
+    match permitted.object.delivery() {
+        Delivery::Redirect => permitted.redirect().await,
+        Delivery::Proxy => permitted.proxy(exchange).await,
+    }
+}
+
+impl Permitted<'_> {
+    /// 303 with a presigned URL.
+    async fn redirect(&self) -> Result<Response<Body>, Failure> {
+        // Storage's own type is known from a HEAD, which is remembered. Where it cannot be asked from here the URL
+        // may still work from there.
+        let content_type = match self.open(FirstRead::Unknown).await {
+            Ok(opened) => overriding_content_type(opened.meta(), self.request.uri.file_name()),
+            Err(ContentError::Backend(
+                error @ (BackendError::NotFound | BackendError::NoSuchBucket),
+            )) => {
+                return Err(ContentError::Backend(error).into());
+            }
+            Err(_) => None,
+        };
+        let presigned = self.gate.reader.presign(&self.object, content_type).await?;
+        Ok(response::redirect(&presigned)?.map(|()| Body::empty()))
+    }
+
+    /// The bytes. A version that is gone before the head was sent is given up for its successor, once.
+    async fn proxy(&self, exchange: &mut Exchange) -> Result<Response<Body>, Failure> {
+        match self.try_proxy(exchange).await {
+            Err(Failure::Content(ContentError::Backend(BackendError::Changed))) => {
+                self.try_proxy(exchange).await
+            }
+            answered => answered,
+        }
+    }
+
+    async fn try_proxy(&self, exchange: &mut Exchange) -> Result<Response<Body>, Failure> {
+        let request = &self.request;
+        let opened = self.open(self.first_read()).await?;
+        exchange.cached(opened.status());
+        let meta = opened.meta();
+        let content_type = ContentType::of(meta.content_type.as_deref(), request.uri.file_name());
+        if !acceptable(&self.parts.headers, content_type.essence()) {
+            return Err(Failure::NotAcceptable);
+        }
+        let head = |selected: &Selected| {
+            media_head(
+                selected,
+                meta,
+                request.uri.file_name(),
+                &content_type,
+                &self.gate.delivery,
+            )
+        };
+        match request.preconditions.evaluate(meta) {
+            Verdict::Proceed => {}
+            Verdict::NotModified => return Ok(head(&Selected::NotModified).map(|()| Body::empty())),
+            Verdict::Failed => return Err(Failure::PreconditionFailed),
+        }
+        let part = self.part(meta)?;
+        let head = head(&part.clone().map_or(Selected::Whole, Selected::Part));
+        let Some(range) = part.or_else(|| ByteRange::whole(meta.complete_length)) else {
+            return Ok(head.map(|()| Body::empty()));
+        };
+        exchange.ranged(range.range());
+        if request.head_only {
+            return Ok(head.map(|()| Body::empty()));
+        }
+        let body = self.body(&opened, &range, exchange).await?;
+        Ok(head.map(|()| body))
+    }
+
+    async fn open(&self, first: FirstRead) -> Result<Opened, ContentError> {
+        self.gate
+            .reader
+            .open(&self.object, first, Some(&self.traceparent))
+            .await
+    }
+
+    /// What is read first, as far as the request tells.
+    fn first_read(&self) -> FirstRead {
+        match self.request.range {
+            _ if self.request.head_only => FirstRead::Unknown,
+            None => FirstRead::At(0),
+            Some(RangeSpec::From { first_pos } | RangeSpec::FromTo { first_pos, .. }) => {
+                FirstRead::At(first_pos)
+            }
+            Some(RangeSpec::Suffix { .. }) => FirstRead::Unknown,
+        }
+    }
+
+    /// The part that was asked for; `None`: everything.
+    fn part(&self, meta: &ObjectMeta) -> Result<Option<ByteRange>, Failure> {
+        let applies = |_: &RangeSpec| {
+            self.request
+                .preconditions
+                .range_applies(meta, SystemTime::now())
+        };
+        let Some(spec) = self.request.range.filter(applies) else {
+            return Ok(None);
+        };
+        let part = spec.satisfy(meta.complete_length)?;
+        Ok(match self.gate.delivery.max_range_size {
+            Some(max) => part.map(|part| part.cut_to(max)),
+            None => part,
+        })
+    }
+
+    /// The body, whose first bytes are at hand before the head is sent: until then a failure has a status.
+    async fn body(
+        &self,
+        opened: &Opened,
+        range: &ByteRange,
+        exchange: &mut Exchange,
+    ) -> Result<Body, Failure> {
+        let pace = self.gate.limits.begin_stream(&self.annotator.subject)?;
+        let mut content = opened.stream(range);
+        let first = content.next().await?.unwrap_or_else(Bytes::new);
+        exchange.cached(CacheStatus::max(opened.status(), content.status()));
+        if content.left() == 0 {
+            pace.throttle(first.len() as u64).await;
+            return Ok(Body::whole(first));
+        }
+        let recheck = Recheck {
+            gate: self.desk.gate.clone(),
+            recorder: self.desk.recorder.clone(),
+            annotator: self.annotator.clone(),
+            target: self.request.target.clone(),
+            uri: self.request.uri.clone(),
+            location: self.object.location().clone(),
+        };
+        let sent = first.len() as u64;
+        Ok(Body::media(
+            first,
+            rechecked(content, recheck, pace, sent),
+            range.len(),
+        ))
+    }
+}
+
+/// The type that a presigned URL makes storage answer with: the extension's, where storage's own says nothing.
+fn overriding_content_type(meta: &ObjectMeta, file_name: &str) -> Option<String> {
+    let own = meta.content_type.as_deref();
+    let shown = ContentType::of(own, file_name);
+    let shown = shown.value().to_str().ok()?;
+    (own != Some(shown)).then(|| shown.to_owned())
+}

@@ -1,0 +1,114 @@
+//! A running body asks again: may they still see it? Every 8 MiB, and at the latest every second while bytes flow,
+//! against the gate as it is configured then.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use futures_util::stream;
+
+use super::body::Frames;
+use super::error::Failure;
+use super::exchange::Recorder;
+use super::gate::Gate;
+use super::limits::StreamGuard;
+use crate::access::Denied;
+use crate::auth::Annotator;
+use crate::authority::Target;
+use crate::backend::BackendError;
+use crate::cache::CHUNK_SIZE;
+use crate::content::{ContentError, ContentStream};
+use crate::media_uri::MediaUri;
+use crate::object::ObjectLocation;
+use crate::telemetry::Abort;
+
+/// A slow reader is asked about at least this often while it reads: 8 MiB may take it minutes.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// Who sees what, to be asked again.
+pub struct Recheck {
+    /// The gate of the moment.
+    pub gate: Arc<ArcSwap<Gate>>,
+    /// Where decisions are counted.
+    pub recorder: Recorder,
+    /// Who.
+    pub annotator: Arc<Annotator>,
+    /// On which route.
+    pub target: Target,
+    /// What.
+    pub uri: MediaUri,
+    /// And where that was when the body began.
+    pub location: ObjectLocation,
+}
+
+impl Recheck {
+    async fn still_permitted(&self) -> Result<(), Abort> {
+        let gate = self.gate.load_full();
+        match gate
+            .admit(&self.annotator, &self.target, &self.uri, &self.recorder)
+            .await
+        {
+            // The same object, even where its storage was configured anew meanwhile.
+            Ok((_, object)) if object.location().storage == self.location.storage => Ok(()),
+            Err(Failure::Denied(Denied::Expired)) => Err(Abort::Expired),
+            Err(Failure::Authority(_)) => Err(Abort::AccessUnavailable),
+            Ok(_) | Err(_) => Err(Abort::Revoked),
+        }
+    }
+}
+
+/// A running body: what is read, who asks again, how fast.
+struct Running {
+    content: ContentStream,
+    recheck: Recheck,
+    pace: StreamGuard,
+    unasked: u64,
+    asked_at: Instant,
+}
+
+/// The frames after the first, whose bytes (`sent`) count towards the next question.
+pub fn rechecked(content: ContentStream, recheck: Recheck, pace: StreamGuard, sent: u64) -> Frames {
+    let running = Running {
+        content,
+        recheck,
+        pace,
+        unasked: sent,
+        asked_at: Instant::now(),
+    };
+    Box::pin(stream::try_unfold(running, |mut running| async move {
+        let next = running.next().await?;
+        Ok(next.map(|bytes| (bytes, running)))
+    }))
+}
+
+impl Running {
+    async fn next(&mut self) -> Result<Option<Bytes>, Abort> {
+        let bytes = match self.content.next().await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(abort(&error)),
+        };
+        self.pace.throttle(bytes.len() as u64).await;
+        // Asked last: what was waited for may have taken long, and these bytes may no longer be theirs.
+        self.unasked += bytes.len() as u64;
+        if self.unasked > CHUNK_SIZE || self.asked_at.elapsed() >= ASK_EVERY {
+            self.recheck.still_permitted().await?;
+            self.unasked = bytes.len() as u64;
+            self.asked_at = Instant::now();
+        }
+        Ok(Some(bytes))
+    }
+}
+
+/// Why a body that has begun cannot go on.
+fn abort(error: &ContentError) -> Abort {
+    tracing::warn!(%error, "a body was cut");
+    match error {
+        ContentError::Backend(BackendError::Changed | BackendError::NotFound) => Abort::Changed,
+        ContentError::Backend(BackendError::TimedOut(_)) => Abort::Stalled,
+        ContentError::Backend(_) | ContentError::NotServed(_) | ContentError::CannotPresign(_) => {
+            Abort::Storage
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What the tests stand on: a gateway, storages to put behind it, a client, tokens, and bytes that prove themselves.
+
+pub mod client;
+pub mod content;
+pub mod garage;
+pub mod gateway;
+pub mod process;
+pub mod raw;
+pub mod store;
+pub mod token;
+pub mod uri;
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+/// How long anything may take before a test gives up: never a measure, only an end to a hang.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for something that the test cannot be told of, by looking again and again.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, looking).await {
+        Ok(found) => found,
+        Err(_) => panic!("waited in vain for: {what}"),
+    }
+}
+
+/// Ports that were free a moment ago, for processes that have to be told theirs.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: [TcpListener; N] = std::array::from_fn(|_| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free")
+    });
+    listeners.map(|listener| listener.local_addr().expect("it is bound").port())
+}
+
+/// Bytes of memory that this process holds.
+pub fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a Linux machine");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("VmRSS is there");
+    let kilobytes: u64 = line
+        .split_whitespace()
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .expect("a number");
+    kilobytes * 1024
+}
+
+/// The commonest pair: a gateway in front of the bucket `media` of the S3 server in this process.
+pub async fn gateway_over_store() -> (store::Store, gateway::Gateway) {
+    let store = store::Store::start().await;
+    let gateway = gateway::Setup::over(&store.section("media")).start().await;
+    (store, gateway)
+}

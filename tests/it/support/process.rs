@@ -1,0 +1,108 @@
+//! The binary as an operator runs it: a process of its own, with signals, an exit code, and what it writes.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use tempfile::TempDir;
+
+use super::client::Client;
+use super::gateway::Setup;
+use super::{eventually, free_ports};
+
+/// Runs the binary to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    let output = Command::new(env!("CARGO_BIN_EXE_lockgate"))
+        .args(arguments)
+        .output();
+    output.expect("the binary runs")
+}
+
+/// Starts the binary, in a directory that takes what it writes; the kernel ends it with the thread that started it.
+pub fn spawn(arguments: &[&str], directory: &Path) -> Child {
+    let file = |name: &str| Stdio::from(File::create(directory.join(name)).expect("a file"));
+    Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_lockgate")])
+        .args(arguments)
+        .env("LOCKGATE_LOG", "debug")
+        .stdin(Stdio::null())
+        .stdout(file("stdout"))
+        .stderr(file("stderr"))
+        .spawn()
+        .expect("the binary starts")
+}
+
+/// `lockgate serve`, running; killed when dropped.
+pub struct Serving {
+    process: Child,
+    directory: TempDir,
+    pub client: Client,
+    pub admin: Client,
+}
+
+impl Serving {
+    /// Starts it and returns once it is ready.
+    pub async fn start(setup: Setup) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [listen, admin] = free_ports();
+        let setup = setup
+            .set("server.listen", format!("127.0.0.1:{listen}"))
+            .set("server.admin_listen", format!("127.0.0.1:{admin}"));
+        let file = setup.write(directory.path());
+        let process = spawn(
+            &["serve", "--config", &file.to_string_lossy()],
+            directory.path(),
+        );
+        let client = Client::new(format!("http://127.0.0.1:{listen}"));
+        let admin = Client::new(format!("http://127.0.0.1:{admin}"));
+        let mut serving = Self {
+            process,
+            directory,
+            client,
+            admin,
+        };
+        eventually("the binary is ready", async || {
+            let ended = serving.process.try_wait().expect("its state is known");
+            assert!(ended.is_none(), "{ended:?}: {}", serving.written("stderr"));
+            (serving.admin.get("/readyz").status().await == Some(200)).then_some(())
+        })
+        .await;
+        serving
+    }
+
+    /// Sends a signal by its name, `TERM` for one.
+    pub fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.process.id());
+        let status = Command::new("sh")
+            .args(["-c", &kill])
+            .status()
+            .expect("sh runs");
+        assert!(status.success(), "{kill}");
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let process = &mut self.process;
+        eventually("the binary ends", async || {
+            process.try_wait().expect("its state is known")
+        })
+        .await
+    }
+
+    /// What it has written so far to `stdout`, `stderr` or a file of its configuration.
+    pub fn written(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// A file beside its configuration.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
