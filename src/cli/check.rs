@@ -16,14 +16,18 @@ mod tests;
 use std::path::Path;
 use std::process::ExitCode;
 
+use url::Url;
+
 use super::CliError;
 use crate::app;
+use crate::auth::Authenticator;
 use crate::authority::file::FileAuthority;
 use crate::backend::config::BackendConfig;
 use crate::config::{Config, Loaded, StorageConfig};
 use crate::located::Problems;
 use crate::media_uri::MediaUri;
 use crate::resolve::{StorageRule, Storages};
+use crate::serve::tls::Tls;
 
 use report::{Report, Step, StorageReport};
 
@@ -48,7 +52,7 @@ pub struct CheckArgs {
 pub async fn run(config: &Path, args: &CheckArgs) -> Result<ExitCode, CliError> {
     let report = match super::load(config) {
         Ok(loaded) => check(config, &loaded, args).await?,
-        Err(problems) if args.json => Report::broken(config, &problems),
+        Err(problems) if args.json => Report::broken(&problems),
         Err(problems) => return Err(problems.into()),
     };
     if args.json {
@@ -66,12 +70,10 @@ async fn check(file: &Path, loaded: &Loaded, args: &CheckArgs) -> Result<Report,
     let config = &loaded.config;
     let rules = app::storage_rules(config);
     let chosen = chosen(config, &rules, args)?;
-    let mut configuration = vec![Step::ok(
-        "parse",
-        format!("{}: {} storages", file.display(), config.storages.len()),
-    )];
-    let warnings = loaded.warnings.iter();
-    configuration.extend(warnings.map(|warning| Step::ok("warning", warning)));
+    let mut configuration = configuration(file, loaded).await;
+    if let Some(uri) = &args.uri {
+        configuration.push(held(uri, &chosen));
+    }
     let mut storages = vec![];
     for (storage, rule) in &chosen {
         storages.push(StorageReport {
@@ -80,10 +82,45 @@ async fn check(file: &Path, loaded: &Loaded, args: &CheckArgs) -> Result<Report,
             steps: check_storage(config, storage, rule, args.uri.as_ref()).await,
         });
     }
-    if let Some(uri) = &args.uri {
-        configuration.push(held(uri, &chosen));
-    }
     Ok(Report::new(configuration, access_list(config), storages))
+}
+
+/// What the configuration itself needs: that it is whole, and the files and keys it points to.
+async fn configuration(file: &Path, loaded: &Loaded) -> Vec<Step> {
+    let config = &loaded.config;
+    let summary = format!("{}: storages {}", file.display(), config.storages.len());
+    let mut steps = vec![Step::ok("parse", summary)];
+    let warnings = loaded.warnings.iter();
+    steps.extend(warnings.map(|warning| Step::warning("parse", warning)));
+    if let Some(files) = &config.server.tls {
+        let advice =
+            "correct server.tls: the chain with the server's own certificate first, and its key";
+        steps.push(match Tls::load(files) {
+            Ok(_) => Step::ok("tls", files.certificate.display().to_string()),
+            Err(error) => Step::failed("tls", super::with_causes(&error), advice),
+        });
+    }
+    if let Some(url) = &config.auth.jwks_url {
+        steps.push(key_set(config, url).await);
+    }
+    steps
+}
+
+/// Fetches the issuer's key set, as a start would.
+async fn key_set(config: &Config, url: &Url) -> Step {
+    let authenticator = match Authenticator::new(config.auth.clone()) {
+        Ok(authenticator) => authenticator,
+        Err(error) => return Step::failed("keys", error.to_string(), "correct [auth.jwt]"),
+    };
+    authenticator.loaded().await;
+    match authenticator.ready() {
+        true => Step::ok("keys", format!("{url} was fetched")),
+        false => Step::failed(
+            "keys",
+            format!("{url} cannot be fetched, or holds no key set"),
+            "correct jwks_url, and let this machine reach it",
+        ),
+    }
 }
 
 type Chosen<'a> = (&'a StorageConfig, &'a StorageRule);
@@ -142,7 +179,7 @@ fn access_list(config: &Config) -> Vec<Step> {
     match checked {
         Ok((projects, tasks)) => vec![Step::ok(
             "parse",
-            format!("{file}: {projects} projects, {tasks} tasks"),
+            format!("{file}: projects {projects}, tasks {tasks}"),
         )],
         Err(problems) => mistakes(&problems),
     }
@@ -152,7 +189,7 @@ fn access_list(config: &Config) -> Vec<Step> {
 fn mistakes(problems: &Problems) -> Vec<Step> {
     let problems = problems.0.iter();
     problems
-        .map(|problem| Step::failed("parse", problem.to_string(), "correct it there"))
+        .map(|problem| Step::mistake("parse", problem))
         .collect()
 }
 
@@ -185,7 +222,14 @@ async fn check_storage(
         BackendConfig::Local(local) => local::check(local, &objects).await,
         BackendConfig::S3(s3) => {
             let origin = config.server.allowed_origins.first().map(String::as_str);
-            s3::check(s3, &objects, parts.presign.as_deref(), origin, stall_timeout).await
+            s3::check(
+                s3,
+                &objects,
+                parts.presign.as_deref(),
+                origin,
+                stall_timeout,
+            )
+            .await
         }
         // `app::backend` has said that it serves no such kind.
         BackendConfig::Unserved(_) => vec![],

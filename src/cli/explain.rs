@@ -3,6 +3,7 @@
 //! Decides nothing itself: the verdict is `access::authorize`'s and `resolve`'s, as a request would have it. Asks no
 //! storage, and never prints the token.
 
+mod explanation;
 mod rules;
 
 use std::io::Read as _;
@@ -20,7 +21,8 @@ use crate::ids::{ProjectId, TaskId};
 use crate::media_uri::MediaUri;
 use crate::secret::Secret;
 
-use rules::{Explanation, Question};
+use explanation::Explanation;
+use rules::Question;
 
 /// The arguments of `lockgate explain`.
 #[derive(Debug, clap::Args)]

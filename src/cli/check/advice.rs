@@ -68,12 +68,21 @@ pub fn refused(said: &str, s3: &S3Config, prefix: &str) -> String {
             "set region to the bucket's own".into()
         }
         _ => format!(
-            "allow s3:GetObject on arn:{}:s3:::{}/{prefix}* to these credentials (and kms:Decrypt \
+            "allow s3:GetObject on arn:{}:s3:::{}/{}* to these credentials (and kms:Decrypt \
              where the bucket is encrypted with a KMS key); without s3:ListBucket, S3 says the \
              same of an object that is not there",
             partition(s3),
-            s3.bucket
+            s3.bucket,
+            ending_at_component(prefix),
         ),
+    }
+}
+
+/// A prefix as Lockgate takes it: `data` stands for `data/`.
+pub fn ending_at_component(prefix: &str) -> String {
+    match prefix.trim_end_matches('/') {
+        "" => String::new(),
+        prefix => format!("{prefix}/"),
     }
 }
 

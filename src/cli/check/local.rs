@@ -20,9 +20,8 @@ pub async fn check(local: &LocalConfig, objects: &Objects<'_>) -> Vec<Step> {
 
 async fn root(local: &LocalConfig) -> Step {
     let shown = local.root.display();
-    let failed = |reason: String, advice: &str| {
-        Step::failed("root", format!("{shown}: {reason}"), advice)
-    };
+    let failed =
+        |reason: String, advice: &str| Step::failed("root", format!("{shown}: {reason}"), advice);
     match tokio::fs::metadata(&local.root).await {
         Err(error) => failed(
             error.to_string(),

@@ -1,13 +1,13 @@
 //! Objects of any kind of storage: `list`, `head` and `range`, over the backend that serves annotators.
 
-use std::fmt::Display;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
 
-use super::advice::advice;
+use super::advice::{advice, ending_at_component};
 use super::report::Step;
 use crate::backend::{Backend, BackendError, Call, Conditional, Fetched};
+use crate::cli::printable;
 use crate::config::StorageConfig;
 use crate::object::{ObjectLocation, ObjectMeta};
 use crate::resolve::StorageRule;
@@ -70,7 +70,7 @@ impl Objects<'_> {
     }
 
     async fn list(&self) -> (Step, Listing) {
-        let prefix = self.prefix();
+        let prefix = ending_at_component(&self.storage.prefix);
         let place = if prefix.is_empty() {
             "the storage".to_owned()
         } else {
@@ -91,7 +91,9 @@ impl Objects<'_> {
             .clone()
             .find(|found| pattern.is_none_or(|pattern| pattern.is_match(&found.key)));
         let step = match (files.next(), matching) {
-            (_, Some(found)) => Step::ok("list", format!("{place} holds {}", quoted(&found.key))),
+            (_, Some(found)) => {
+                Step::ok("list", format!("{place} holds {}", printable(&found.key)))
+            }
             (Some(_), None) => Step::failed(
                 "list",
                 format!("the first {LISTED} keys of {place} do not match the pattern"),
@@ -113,13 +115,13 @@ impl Objects<'_> {
             Ok(Conditional::Is(meta)) => {
                 let content_type = meta.content_type.as_deref().unwrap_or("no content type");
                 let length = meta.complete_length;
-                let detail = format!("{}: {length} bytes, {content_type}", quoted(key));
+                let detail = format!("{}: {length} bytes, {content_type}", printable(key));
                 (Step::ok("head", detail), Some(meta))
             }
             Ok(Conditional::NotModified) => (self.failed("head", &unasked()), None),
             Err(error) => {
                 let mut step = self.failed("head", &error);
-                step.detail = format!("{}: {}", quoted(key), step.detail);
+                step.detail = format!("{}: {}", printable(key), step.detail);
                 (step, None)
             }
         }
@@ -137,9 +139,15 @@ impl Objects<'_> {
             Err(error) => return self.failed("range", &error),
         };
         let Fetched { range, body, .. } = fetched;
-        match body.try_fold(0, |sum, piece| async move { Ok(sum + piece.len() as u64) }).await {
+        match body
+            .try_fold(0, |sum, piece| async move { Ok(sum + piece.len() as u64) })
+            .await
+        {
             Ok(read) if read == range.end - range.start => Step::ok("range", "read the first byte"),
-            Ok(_) => self.failed("range", &BackendError::Protocol("a body that ends early".into())),
+            Ok(_) => self.failed(
+                "range",
+                &BackendError::Protocol("a body that ends early".into()),
+            ),
             Err(error) => self.failed("range", &error),
         }
     }
@@ -154,14 +162,6 @@ impl Objects<'_> {
         match &self.storage.backend {
             BackendConfig::S3(s3) => &s3.bucket,
             BackendConfig::Local(_) | BackendConfig::Unserved(_) => "",
-        }
-    }
-
-    /// The prefix with the slash that ends it, since it ends at a component.
-    fn prefix(&self) -> String {
-        match self.storage.prefix.trim_end_matches('/') {
-            "" => String::new(),
-            prefix => format!("{prefix}/"),
         }
     }
 }
@@ -182,9 +182,4 @@ fn is_permission(said: &str) -> bool {
 
 fn unasked() -> BackendError {
     BackendError::Protocol("a 304 to a question without a condition".into())
-}
-
-/// A key for a line on a terminal: control characters escaped.
-fn quoted(key: &str) -> impl Display + '_ {
-    key.escape_debug()
 }

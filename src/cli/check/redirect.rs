@@ -75,7 +75,9 @@ impl Probe<'_> {
         let status = answer.status().as_u16();
         Step::failed(
             "cors",
-            format!("the bucket does not let {origin} read (its preflight is answered with {status})"),
+            format!(
+                "the bucket does not let {origin} read (its preflight is answered with {status})"
+            ),
             format!(
                 "add to the bucket's CORS rules: {{\"AllowedOrigins\": [{origin:?}], \"AllowedMethods\": \
                  [\"GET\", \"HEAD\"], \"AllowedHeaders\": [\"range\"], \"ExposeHeaders\": \
@@ -98,9 +100,9 @@ impl Probe<'_> {
         let location = self.objects.location(self.key);
         let signed = self.presign.presign(&location, &options).await?;
         let request = Request::builder().method(method).uri(signed.url.expose());
-        let request = fields
-            .iter()
-            .fold(request, |request, (name, value)| request.header(name, *value));
+        let request = fields.iter().fold(request, |request, (name, value)| {
+            request.header(name, *value)
+        });
         // The URL must not come into the message.
         let request = request
             .body(Empty::<Bytes>::new())

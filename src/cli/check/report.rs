@@ -1,11 +1,10 @@
 //! What `check` found: steps, and how they are written for people and for scripts.
 
 use std::fmt;
-use std::path::Path;
 
 use serde::Serialize;
 
-use crate::located::Problems;
+use crate::located::{Located, Problems};
 
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -13,6 +12,8 @@ use crate::located::Problems;
 pub enum Outcome {
     /// It worked.
     Ok,
+    /// It works, and should not stay as it is.
+    Warning,
     /// It did not, and something has to change.
     Failed,
     /// It was not tried, or did not have to work.
@@ -39,6 +40,11 @@ impl Step {
         Self::new(step, Outcome::Ok, detail.into(), None)
     }
 
+    /// It works, and should not stay as it is.
+    pub fn warning(step: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(step, Outcome::Warning, detail.into(), None)
+    }
+
     /// It failed; `advice` says what to change.
     pub fn failed(
         step: &'static str,
@@ -46,6 +52,11 @@ impl Step {
         advice: impl Into<String>,
     ) -> Self {
         Self::new(step, Outcome::Failed, detail.into(), Some(advice.into()))
+    }
+
+    /// It failed for a mistake whose message says where it stands and what would be right.
+    pub fn mistake(step: &'static str, problem: &Located) -> Self {
+        Self::new(step, Outcome::Failed, problem.to_string(), None)
     }
 
     /// It was left out, for this reason.
@@ -68,13 +79,14 @@ impl Step {
     }
 }
 
-/// Adds the steps of `order` that were not come to, so that each storage's report has the same lines.
+/// Adds the steps of `order` that were not come to, each in its place: every storage's report has the same lines.
 pub fn skip_rest(steps: &mut Vec<Step>, order: &[&'static str], reason: &str) {
     for step in order {
         if !steps.iter().any(|tried| tried.step == *step) {
             steps.push(Step::skipped(step, reason));
         }
     }
+    steps.sort_by_key(|tried| order.iter().position(|step| *step == tried.step));
 }
 
 /// Everything that was found.
@@ -84,7 +96,8 @@ pub struct Report {
     pub ok: bool,
     configuration: Vec<Step>,
     access_list: Vec<Step>,
-    storages: Vec<StorageReport>,
+    /// Each storage that was tried.
+    pub storages: Vec<StorageReport>,
 }
 
 /// What was found of one storage.
@@ -116,13 +129,8 @@ impl Report {
     }
 
     /// The report of one that could not.
-    pub fn broken(file: &Path, problems: &Problems) -> Self {
-        let mut steps = super::mistakes(problems);
-        if steps.is_empty() {
-            let file = file.display().to_string();
-            steps.push(Step::failed("parse", file, "correct it"));
-        }
-        Self::new(steps, vec![], vec![])
+    pub fn broken(problems: &Problems) -> Self {
+        Self::new(super::mistakes(problems), vec![], vec![])
     }
 
     fn failures(&self) -> usize {
@@ -155,12 +163,13 @@ fn section(f: &mut fmt::Formatter<'_>, heading: &str, steps: &[Step]) -> fmt::Re
     for step in steps {
         let outcome = match step.outcome {
             Outcome::Ok => "ok",
+            Outcome::Warning => "warn",
             Outcome::Failed => "FAIL",
             Outcome::Skipped => "skipped",
         };
         writeln!(f, "  {outcome:<7} {:<11} {}", step.step, step.detail)?;
         if let Some(advice) = &step.advice {
-            writeln!(f, "{:>22}{advice}", "-> ")?;
+            writeln!(f, "{:22}-> {advice}", "")?;
         }
     }
     writeln!(f)

@@ -55,20 +55,26 @@ pub async fn check(
     };
     let mut steps = way(s3, signed.as_ref().ok(), &client).await;
     let reached = !steps.iter().any(Step::has_failed);
-    if !reached {
-        skip_rest(&mut steps, ORDER, "the storage cannot be reached");
-        return steps;
-    }
     let credentials = match &signed {
         Ok(signed) => Step::ok("credentials", whose(signed, s3, objects)),
         Err(error) => objects.failed("credentials", error),
     };
     let signs = !credentials.has_failed();
     steps.push(credentials);
+    if !reached {
+        skip_rest(&mut steps, ORDER, "the storage cannot be reached");
+        return steps;
+    }
     if let (true, Some(presign)) = (signs, presign) {
         let readable = objects.check(&mut steps).await;
         if let Some(key) = readable {
-            let probe = redirect::Probe { client: &client, s3, objects, presign, key: &key };
+            let probe = redirect::Probe {
+                client: &client,
+                s3,
+                objects,
+                presign,
+                key: &key,
+            };
             steps.push(probe.presigned().await);
             if objects.storage.delivery == Delivery::Redirect {
                 steps.push(probe.cors(origin).await);
@@ -76,8 +82,7 @@ pub async fn check(
         }
     }
     if objects.storage.delivery == Delivery::Proxy {
-        skip_rest(&mut steps, &["presign"], "nothing could be read");
-        skip_rest(&mut steps, &["cors"], "only redirect mode needs it");
+        steps.push(Step::skipped("cors", "only redirect mode needs it"));
     }
     skip_rest(&mut steps, ORDER, "nothing could be read");
     steps
@@ -85,9 +90,16 @@ pub async fn check(
 
 /// The steps `name`, `connect`, `tls` and `clock`.
 async fn way(s3: &S3Config, signed: Option<&PresignedUrl>, client: &HttpClient) -> Vec<Step> {
-    let Some(server) = signed.and_then(server_of).or_else(|| configured_server(s3)) else {
-        let advice = "correct endpoint and bucket";
-        return vec![Step::failed("name", "the endpoint names no host", advice)];
+    let server = match signed {
+        Some(signed) => server_of(signed),
+        None => configured_server(s3),
+    };
+    let Some(server) = server else {
+        return vec![Step::failed(
+            "name",
+            "bucket and endpoint together make no host's name",
+            "set path_style = true, which keeps the bucket out of the host's name",
+        )];
     };
     let ca_file: Option<&Path> = s3.ca_file.as_deref();
     let mut steps = reach(&server, ca_file).await;
@@ -97,10 +109,7 @@ async fn way(s3: &S3Config, signed: Option<&PresignedUrl>, client: &HttpClient) 
     steps
 }
 
-async fn sign(
-    presign: &dyn Presign,
-    objects: &Objects<'_>,
-) -> Result<PresignedUrl, BackendError> {
+async fn sign(presign: &dyn Presign, objects: &Objects<'_>) -> Result<PresignedUrl, BackendError> {
     let options = PresignOptions {
         expiry: Duration::from_secs(60),
         content_type: None,

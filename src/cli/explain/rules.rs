@@ -2,62 +2,19 @@
 //!
 //! Pure. Every rule is shown, also after one that denies, so that two mistakes are seen at once.
 
-use std::fmt;
 use std::time::SystemTime;
 
-use serde::Serialize;
-
+use super::explanation::{Explanation, Rule, Served, rule};
 use crate::access::{Denied, authorize};
-use crate::auth::{Annotator, AuthError};
+use crate::auth::Annotator;
 use crate::authority::{Candidate, Entitlement, Target};
 use crate::cli::in_words;
 use crate::media_uri::MediaUri;
 use crate::project::{Delivery, MediaRule, Task};
-use crate::resolve::{ResolvedObject, StorageRule, Storages};
+use crate::resolve::{Names, ResolvedObject, StorageRule, Storages};
 
 /// So many names are listed in a line.
 const LISTED: usize = 5;
-
-/// One rule, and what it says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Rule {
-    /// Its name, one word.
-    pub rule: &'static str,
-    /// Whether it lets the request pass.
-    pub allows: bool,
-    /// Why.
-    pub detail: String,
-}
-
-/// Every rule, and the verdict.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Explanation {
-    /// The verdict.
-    pub allowed: bool,
-    /// Why not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Who serves it, where it is allowed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub served: Option<Served>,
-    /// The rules in the order of a request.
-    pub rules: Vec<Rule>,
-}
-
-/// Where allowed media comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Served {
-    /// The project that permits it.
-    pub project: String,
-    /// The storage.
-    pub storage: String,
-    /// The bucket; empty for local files.
-    pub bucket: String,
-    /// The key in it.
-    pub key: String,
-    /// How it reaches the annotator.
-    pub delivery: &'static str,
-}
 
 /// What a request asks, and the facts about it.
 pub struct Question<'a> {
@@ -97,24 +54,39 @@ impl Question<'_> {
         match resolved {
             Ok(served) => {
                 rules.push(self.delivery(&served));
-                Explanation { allowed: true, reason: None, served: Some(served), rules }
+                Explanation {
+                    allowed: true,
+                    reason: None,
+                    served: Some(served),
+                    rules,
+                }
             }
-            Err(denied) => {
-                Explanation { allowed: false, reason: Some(denied.to_string()), served: None, rules }
-            }
+            Err(denied) => Explanation {
+                allowed: false,
+                reason: Some(denied.to_string()),
+                served: None,
+                rules,
+            },
         }
     }
 
     fn token(&self) -> Rule {
-        let Annotator { subject, groups, expires_at, .. } = self.annotator;
+        let Annotator {
+            subject,
+            groups,
+            expires_at,
+            ..
+        } = self.annotator;
         let groups = match groups.is_empty() {
             true => "in no group".to_owned(),
             false => format!("in {}", listed(groups.iter().map(|group| &**group))),
         };
         match expires_at.duration_since(self.now) {
-            Ok(left) => {
-                rule("token", true, format!("{subject}, {groups}, for another {}", in_words(left)))
-            }
+            Ok(left) => rule(
+                "token",
+                true,
+                format!("{subject}, {groups}, for another {}", in_words(left)),
+            ),
             Err(_) => rule("token", false, Denied::Expired.to_string()),
         }
     }
@@ -122,7 +94,11 @@ impl Question<'_> {
     fn scope(&self) -> Rule {
         let scope = &self.annotator.scope;
         if scope.is_empty() {
-            return rule("scope", true, "the token is limited to no task and no media");
+            return rule(
+                "scope",
+                true,
+                "the token is limited to no task and no media",
+            );
         }
         let task = scope.task.as_ref();
         let task = task.is_none_or(|only| *self.target == Target::Task(only.clone()));
@@ -135,21 +111,35 @@ impl Question<'_> {
 
     fn nothing_known(&self) -> Rule {
         match self.target {
-            Target::Task(task) => rule("task", false, format!("the access list has no task {task}")),
-            Target::Project(project) => {
-                rule("project", false, format!("the access list has no project {project}"))
+            Target::Task(task) => {
+                rule("task", false, format!("the access list has no task {task}"))
             }
-            Target::AnyProject => {
-                rule("project", false, "no project names this media or shows whole storages")
-            }
+            Target::Project(project) => rule(
+                "project",
+                false,
+                format!("the access list has no project {project}"),
+            ),
+            Target::AnyProject => rule(
+                "project",
+                false,
+                "no project names this media or shows whole storages",
+            ),
         }
     }
 
     fn candidate(&self, candidate: &Candidate) -> Vec<Rule> {
         let project = &candidate.project;
         let mut rules = vec![match &candidate.task {
-            Some(task) => rule("task", true, format!("{} is of project {}", task.id, project.id)),
-            None => rule("project", true, format!("{} is in the access list", project.id)),
+            Some(task) => rule(
+                "task",
+                true,
+                format!("{} is of project {}", task.id, project.id),
+            ),
+            None => rule(
+                "project",
+                true,
+                format!("{} is in the access list", project.id),
+            ),
         }];
         rules.push(self.member(candidate));
         rules.extend(candidate.task.as_ref().map(|task| self.assignee(task)));
@@ -162,11 +152,22 @@ impl Question<'_> {
         let (project, subject) = (&candidate.project, &self.annotator.subject);
         let mut groups = self.annotator.groups.iter();
         if project.members.contains(subject) {
-            rule("member", true, format!("{subject} is a member of project {}", project.id))
+            rule(
+                "member",
+                true,
+                format!("{subject} is a member of project {}", project.id),
+            )
         } else if let Some(group) = groups.find(|group| project.groups.contains(*group)) {
-            rule("member", true, format!("the group {group} is of project {}", project.id))
+            rule(
+                "member",
+                true,
+                format!("the group {group} is of project {}", project.id),
+            )
         } else {
-            let detail = format!("{subject} is not a member of project {}, nor in a group of it", project.id);
+            let detail = format!(
+                "{subject} is not a member of project {}, nor in a group of it",
+                project.id
+            );
             rule("member", false, detail)
         }
     }
@@ -192,12 +193,18 @@ impl Question<'_> {
                 let detail = format!("project {} shows whatever its storages hold", project.id);
                 rule("media", true, detail)
             }
-            MediaRule::Task if !seen.is_empty() => {
-                rule("media", true, format!("named by task {}", listed(seen.into_iter())))
-            }
+            MediaRule::Task if !seen.is_empty() => rule(
+                "media",
+                true,
+                format!("named by task {}", listed(seen.into_iter())),
+            ),
             MediaRule::Task if !naming.is_empty() => {
                 let ids = listed(naming.iter().map(|task| task.id.as_str()));
-                rule("media", false, format!("named by task {ids} alone, assigned to others"))
+                rule(
+                    "media",
+                    false,
+                    format!("named by task {ids} alone, assigned to others"),
+                )
             }
             MediaRule::Task if candidate.task.is_some() => {
                 rule("media", false, Denied::NotInTask.to_string())
@@ -216,7 +223,7 @@ impl Question<'_> {
         let mut rules: Vec<_> = known.filter_map(|storage| self.storage(storage)).collect();
         if rules.is_empty() {
             let ids = listed(storages.iter().map(|id| id.as_str()));
-            let detail = format!("the uri names a bucket of none of the project's storages ({ids})");
+            let detail = format!("the uri names nothing in any of the project's storages ({ids})");
             rules.push(rule("storage", false, detail));
         }
         rules
@@ -224,72 +231,65 @@ impl Question<'_> {
 
     fn storage(&self, storage: &StorageRule) -> Option<Rule> {
         let (id, uri) = (&storage.id, self.uri);
+        if let Names::Nothing = storage.names {
+            return Some(rule(
+                "storage",
+                false,
+                format!("{id}: its kind is not served by this version"),
+            ));
+        }
         let key = storage.names.key(id, uri)?;
         let prefix = match &*storage.prefix {
             "" => "without a prefix".to_owned(),
             prefix => format!("prefix {prefix}"),
         };
-        let unpatterned = StorageRule { pattern: None, ..storage.clone() };
-        Some(match (&storage.pattern, unpatterned.key(uri), storage.key(uri)) {
-            (_, None, _) => {
-                rule("storage", false, format!("{id}: the key {key} is not below its {prefix}"))
-            }
-            (Some(pattern), Some(_), None) => {
-                let detail = format!("{id}, {prefix}: the key {key} does not match its pattern {pattern}");
-                rule("pattern", false, detail)
-            }
-            (Some(pattern), Some(_), Some(_)) => {
-                rule("storage", true, format!("{id}, {prefix}, pattern {pattern}"))
-            }
-            (None, Some(_), _) => rule("storage", true, format!("{id}, {prefix}, no pattern")),
-        })
+        let unpatterned = StorageRule {
+            pattern: None,
+            ..storage.clone()
+        };
+        Some(
+            match (&storage.pattern, unpatterned.key(uri), storage.key(uri)) {
+                (_, None, _) => rule(
+                    "storage",
+                    false,
+                    format!("{id}: the key {key} is not below its {prefix}"),
+                ),
+                (Some(pattern), Some(_), None) => {
+                    let detail = format!(
+                        "{id}, {prefix}: the key {key} does not match its pattern {pattern}"
+                    );
+                    rule("pattern", false, detail)
+                }
+                (Some(pattern), Some(_), Some(_)) => rule(
+                    "storage",
+                    true,
+                    format!("{id}, {prefix}, pattern {pattern}"),
+                ),
+                (None, Some(_), _) => rule("storage", true, format!("{id}, {prefix}, no pattern")),
+            },
+        )
     }
 
     fn delivery(&self, served: &Served) -> Rule {
         let storage = self.storages.rules().iter();
         let mut storage = storage.filter(|rule| rule.id.as_str() == served.storage);
-        let detail = match storage.next().map(|rule| (rule.delivery, rule.presign_expiry)) {
+        let detail = match storage
+            .next()
+            .map(|rule| (rule.delivery, rule.presign_expiry))
+        {
             Some((Delivery::Redirect, expiry)) => {
-                format!("{} redirects to a URL that lives for {}", served.storage, in_words(expiry))
+                format!(
+                    "{} redirects to a URL that lives for {}",
+                    served.storage,
+                    in_words(expiry)
+                )
             }
-            Some((Delivery::Proxy, _)) | None => format!("{} is streamed through Lockgate", served.storage),
+            Some((Delivery::Proxy, _)) | None => {
+                format!("{} is streamed through Lockgate", served.storage)
+            }
         };
         rule("delivery", true, detail)
     }
-}
-
-impl Explanation {
-    /// The explanation of a token that was not taken.
-    pub fn unauthenticated(error: &AuthError) -> Self {
-        Self {
-            allowed: false,
-            reason: Some(error.to_string()),
-            served: None,
-            rules: vec![rule("token", false, error.to_string())],
-        }
-    }
-}
-
-/// For people: a line for each rule, then the verdict.
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Rule { rule, allows, detail } in &self.rules {
-            let allows = if *allows { "allows" } else { "DENIES" };
-            // Names come from tokens and task data: none may steer the terminal.
-            writeln!(f, "{allows}  {rule:<8}  {}", detail.escape_debug())?;
-        }
-        match (&self.served, &self.reason) {
-            (Some(Served { project, storage, delivery, .. }), _) => {
-                writeln!(f, "allowed: through project {project}, from storage {storage}, by {delivery}")
-            }
-            (None, reason) => writeln!(f, "denied: {}", reason.as_deref().unwrap_or("unknown")),
-        }
-    }
-}
-
-fn rule(rule: &'static str, allows: bool, detail: impl Into<String>) -> Rule {
-    let detail = detail.into();
-    Rule { rule, allows, detail }
 }
 
 fn served(resolved: &ResolvedObject, project: &str) -> Served {
