@@ -99,6 +99,7 @@ struct House {
     shelf: Arc<Shelf>,
     tls: Option<Arc<Tls>>,
     in_force: Mutex<InForce>,
+    configuration_ok: AtomicBool,
     draining: AtomicBool,
 }
 
@@ -123,6 +124,7 @@ struct OpenStore {
 /// Starts Lockgate. `front`, where given, answers requests before any route does (the demo's page).
 pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Running, StartError> {
     let loaded = crate::config::load(&source.file, source.environment.clone())?;
+    let seen = stamps(loaded.files.clone()).await;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -168,6 +170,7 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         shelf,
         tls,
         in_force: Mutex::new(in_force),
+        configuration_ok: AtomicBool::new(true),
         draining: AtomicBool::new(false),
     });
     let (shutdown, admin_shutdown) = (CancellationToken::new(), CancellationToken::new());
@@ -193,7 +196,7 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
                 .await;
         });
     }
-    others.spawn(house.clone().tick());
+    others.spawn(house.clone().tick(seen));
     Ok(Running {
         local_addr,
         admin_addr,
@@ -272,46 +275,53 @@ impl House {
     }
 
     /// Looks at files for changes and sets gauges, for as long as the process runs.
-    async fn tick(self: Arc<Self>) {
-        let mut seen = self.stamps().await;
+    ///
+    /// `seen` is what the files were when they were read: what changed since then has not been.
+    async fn tick(self: Arc<Self>, mut seen: Vec<Stamp>) {
         loop {
             tokio::time::sleep(TICK).await;
-            let now = self.stamps().await;
+            let files = self.in_force.lock().await.loaded.files.clone();
+            let now = stamps(files).await;
             if now != seen {
                 self.reload().await;
-                // The reload may have named other files.
-                seen = self.stamps().await;
+                // Looked at before the reload, so that a change during it is not missed; where the reload named
+                // other files, it costs one more.
+                seen = now;
             }
             self.set_gauges().await;
         }
     }
 
-    /// What the configuration's files are now: enough to see that they changed, also through a swapped symlink.
-    async fn stamps(&self) -> Vec<Stamp> {
-        let files = self.in_force.lock().await.loaded.files.clone();
-        tokio::task::spawn_blocking(move || files.iter().map(|file| stamp(file)).collect())
-            .await
-            .unwrap_or_default()
-    }
-
     async fn set_gauges(&self) {
         let metrics = &self.recorder.metrics;
         metrics.cache_bytes(Tier::Memory, self.shelf.cached_bytes());
-        for open in &self.in_force.lock().await.stores {
-            if let Some(expiry) = open
+        let in_force = self.in_force.lock().await;
+        self.set_reload_gauge(&in_force.authority);
+        for open in &in_force.stores {
+            let expiry = open
                 .backend
                 .as_ref()
-                .and_then(|backend| backend.credential_expiry())
-            {
+                .and_then(|backend| backend.credential_expiry());
+            if let Some(expiry) = expiry {
                 metrics.credential_expiry(&open.config.id, expiry);
             }
         }
     }
 
+    /// One gauge for both: what was read last, of the configuration and of the access list, is in force.
+    fn set_reload_gauge(&self, authority: &FileAuthority) {
+        let configuration_ok = self.configuration_ok.load(Ordering::Relaxed);
+        self.recorder
+            .metrics
+            .reload(configuration_ok && authority.last_reload_ok());
+    }
+
     async fn reload(&self) -> bool {
         let mut in_force = self.in_force.lock().await;
         let reloaded = self.try_reload(&mut in_force).await;
-        self.recorder.metrics.reload(reloaded.is_ok());
+        self.configuration_ok
+            .store(reloaded.is_ok(), Ordering::Relaxed);
+        self.set_reload_gauge(&in_force.authority);
         match &reloaded {
             Ok(()) => tracing::info!("configuration reloaded"),
             Err(error) => {
@@ -365,6 +375,13 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 type Stamp = Option<(std::time::SystemTime, u64, u64)>;
+
+/// What the configuration's files are now: enough to see that they changed, also through a swapped symlink.
+async fn stamps(files: Vec<PathBuf>) -> Vec<Stamp> {
+    tokio::task::spawn_blocking(move || files.iter().map(|file| stamp(file)).collect())
+        .await
+        .unwrap_or_default()
+}
 
 fn stamp(file: &std::path::Path) -> Stamp {
     use std::os::unix::fs::MetadataExt;

@@ -41,6 +41,8 @@ impl ChunkStore for MemoryCache {
 
     async fn put(&self, key: ChunkKey, chunk: Chunk) {
         self.chunks.insert(key, chunk);
+        // Left to itself moka evicts in batches of 64 writes: half a gigabyte of whole chunks past its bound.
+        self.chunks.run_pending_tasks();
     }
 
     fn bytes(&self) -> u64 {

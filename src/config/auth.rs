@@ -16,16 +16,7 @@ const MAX_LEEWAY: Duration = Duration::from_secs(60);
 const HMAC_SECRET_LENGTH: usize = 32;
 
 pub fn auth(reader: &mut Reader<'_>, written: Option<Value>) -> Option<AuthConfig> {
-    // Without `[auth]` at all it is `auth.jwt`'s own keys that are missing.
-    let jwt = Value::Table(toml::Table::from_iter([(
-        "jwt".to_owned(),
-        Value::Table(toml::Table::new()),
-    )]));
-    let mut written = written.unwrap_or(jwt);
-    if let Value::Table(table) = &mut written {
-        let jwt = table.entry("jwt");
-        jwt.or_insert_with(|| Value::Table(toml::Table::new()));
-    }
+    let written = with_jwt(written);
     let auth: raw::Auth = reader.section("auth", Some(written))?;
     let jwt = auth.jwt;
     for (key, value) in [("issuer", &jwt.issuer), ("audience", &jwt.audience)] {
@@ -33,16 +24,7 @@ pub fn auth(reader: &mut Reader<'_>, written: Option<Value>) -> Option<AuthConfi
             reader.problem(&format!("auth.jwt.{key}"), "must not be empty");
         }
     }
-    let named = Named {
-        hmac_secret: jwt.hmac_secret.is_some(),
-        public: jwt.public_key.is_some() || jwt.jwks_url.is_some(),
-        public_name: if jwt.public_key.is_some() {
-            "public_key"
-        } else {
-            "jwks_url"
-        },
-    };
-    check_algorithms(reader, &jwt.algorithms, &named);
+    check_algorithms(reader, &jwt);
     let leeway = reader.span(
         "auth.jwt.leeway",
         jwt.leeway,
@@ -64,14 +46,22 @@ pub fn auth(reader: &mut Reader<'_>, written: Option<Value>) -> Option<AuthConfi
     })
 }
 
-/// Which keys the section names, whether or not their values could be had.
-struct Named {
-    hmac_secret: bool,
-    public: bool,
-    public_name: &'static str,
+/// Without `[auth]` or `[auth.jwt]` at all it is `auth.jwt`'s own keys that are missing.
+fn with_jwt(written: Option<Value>) -> Value {
+    let empty = || Value::Table(toml::Table::new());
+    let mut written = written.unwrap_or_else(empty);
+    if let Value::Table(table) = &mut written {
+        table.entry("jwt").or_insert_with(empty);
+    }
+    written
 }
 
-fn check_algorithms(reader: &mut Reader<'_>, algorithms: &[Algorithm], named: &Named) {
+/// Looks at which keys are named, whether or not their values can be had.
+fn check_algorithms(reader: &mut Reader<'_>, jwt: &raw::Jwt) {
+    let algorithms = &jwt.algorithms;
+    let has_secret = jwt.hmac_secret.is_some();
+    let public_key = jwt.public_key.as_ref().map(|_| "auth.jwt.public_key");
+    let public_key = public_key.or(jwt.jwks_url.as_ref().map(|_| "auth.jwt.jwks_url"));
     let is_hmac = |algorithm: &&Algorithm| AlgorithmFamily::Hmac.algorithms().contains(algorithm);
     let hmac = algorithms.iter().find(is_hmac);
     let public = algorithms.iter().find(|algorithm| !is_hmac(algorithm));
@@ -83,23 +73,23 @@ fn check_algorithms(reader: &mut Reader<'_>, algorithms: &[Algorithm], named: &N
         return;
     }
     match hmac {
-        Some(algorithm) if !named.hmac_secret => reader.problem(
+        Some(algorithm) if !has_secret => reader.problem(
             "auth.jwt.hmac_secret",
             format!("is missing: {algorithm:?} needs it"),
         ),
-        None if named.hmac_secret => reader.problem(
+        None if has_secret => reader.problem(
             "auth.jwt.hmac_secret",
             "no algorithm of auth.jwt.algorithms uses it; add HS256 or leave it out",
         ),
         _ => {}
     }
-    match public {
-        Some(algorithm) if !named.public => reader.problem(
+    match (public, public_key) {
+        (Some(algorithm), None) => reader.problem(
             "auth.jwt.public_key",
             format!("is missing: {algorithm:?} needs public_key or jwks_url"),
         ),
-        None if named.public => reader.problem(
-            &format!("auth.jwt.{}", named.public_name),
+        (None, Some(key)) => reader.problem(
+            key,
             "no algorithm of auth.jwt.algorithms uses it; add RS256, ES256 or EdDSA, or leave it out",
         ),
         _ => {}

@@ -25,16 +25,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerConfig> {
     let server: raw::Server = reader.section("server", written)?;
-    let listen = server.listen.as_deref().unwrap_or("127.0.0.1:8080");
-    let admin_listen = server.admin_listen.as_deref().unwrap_or("127.0.0.1:9090");
-    let listen = address(reader, "server.listen", listen);
-    let admin_listen = match admin_listen {
-        "off" => None,
-        written => Some(address(reader, "server.admin_listen", written)?),
-    };
-    if admin_listen == listen && listen.is_some_and(|address| address.port() != 0) {
-        reader.problem("server.admin_listen", "is the same as server.listen");
-    }
+    let addresses = addresses(reader, &server);
     if let Some(upstream) = &server.upstream {
         reader.url("server.upstream", upstream);
         reader.warn(
@@ -55,14 +46,32 @@ pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerC
         Duration::from_secs(30),
         Duration::ZERO..=DAY,
     );
+    let (listen, admin_listen) = addresses?;
     Some(ServerConfig {
-        listen: listen?,
+        listen,
         admin_listen,
         tls,
         drain,
         allowed_origins: server.cors.allowed_origins,
         limits: limits(reader, &server.limits),
     })
+}
+
+fn addresses(
+    reader: &mut Reader<'_>,
+    server: &raw::Server,
+) -> Option<(SocketAddr, Option<SocketAddr>)> {
+    let listen = server.listen.as_deref().unwrap_or("127.0.0.1:8080");
+    let admin_listen = server.admin_listen.as_deref().unwrap_or("127.0.0.1:9090");
+    let listen = address(reader, "server.listen", listen);
+    let admin_listen = match admin_listen {
+        "off" => None,
+        written => Some(address(reader, "server.admin_listen", written)?),
+    };
+    if admin_listen == listen && listen.is_some_and(|address| address.port() != 0) {
+        reader.problem("server.admin_listen", "is the same as server.listen");
+    }
+    Some((listen?, admin_listen))
 }
 
 fn address(reader: &mut Reader<'_>, key: &str, written: &str) -> Option<SocketAddr> {
@@ -184,19 +193,7 @@ pub fn delivery(
             "must be at least 1B; leave it out for no limit",
         );
     }
-    let cache_control = delivery.cache_control;
-    let cache_control = cache_control.unwrap_or_else(|| "private, no-cache".to_owned());
-    if http::HeaderValue::from_str(&cache_control).is_err() {
-        reader.problem("delivery.cache_control", "not a valid field value");
-    }
-    let policy = delivery.cross_origin_resource_policy;
-    let policy = policy.unwrap_or_else(|| "same-site".to_owned());
-    if !["same-site", "same-origin", "cross-origin"].contains(&policy.as_str()) {
-        reader.problem(
-            "delivery.cross_origin_resource_policy",
-            format!("{policy:?} is not one of same-site, same-origin, cross-origin"),
-        );
-    }
+    let (cache_control, cross_origin_resource_policy) = fields(reader, &delivery);
     let stall_timeout = reader.span(
         "delivery.stall_timeout",
         delivery.stall_timeout,
@@ -207,10 +204,28 @@ pub fn delivery(
         allow_proxy: delivery.allow_proxy.unwrap_or(true),
         max_range_size,
         cache_control,
-        cross_origin_resource_policy: policy,
+        cross_origin_resource_policy,
         stall_timeout,
     };
     Some((config, expiry))
+}
+
+/// The fields of media's heads that are configurable: `Cache-Control` and `Cross-Origin-Resource-Policy`.
+fn fields(reader: &mut Reader<'_>, delivery: &raw::DeliverySection) -> (String, String) {
+    let cache_control = delivery.cache_control.clone();
+    let cache_control = cache_control.unwrap_or_else(|| "private, no-cache".to_owned());
+    if http::HeaderValue::from_str(&cache_control).is_err() {
+        reader.problem("delivery.cache_control", "not a valid field value");
+    }
+    let policy = delivery.cross_origin_resource_policy.clone();
+    let policy = policy.unwrap_or_else(|| "same-site".to_owned());
+    if !["same-site", "same-origin", "cross-origin"].contains(&policy.as_str()) {
+        reader.problem(
+            "delivery.cross_origin_resource_policy",
+            format!("{policy:?} is not one of same-site, same-origin, cross-origin"),
+        );
+    }
+    (cache_control, policy)
 }
 
 pub fn presign_expiry(

@@ -171,6 +171,7 @@ async fn status_400_is_for_what_cannot_be_understood() {
         uri::project("1", "local://media/a/../b"),
         "/data/local-files/?d=..%2F..%2Fetc%2Fpasswd".to_owned(),
         "/data/local-files/".to_owned(),
+        "/tasks//resolve/?fileuri=s3%3A%2F%2Fmedia%2Fa.mp4".to_owned(),
     ] {
         assert_problem(&gateway.get(&path).answer().await, 400);
     }
@@ -204,7 +205,6 @@ async fn status_404_is_for_an_object_that_is_not_there_and_for_other_paths() {
     for path in [
         "/",
         "/tasks/1",
-        "/tasks//resolve",
         "/projects/1/resolve/more",
         "/metrics",
         "/healthz",

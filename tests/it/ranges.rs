@@ -53,7 +53,7 @@ fn forms(size: u64) -> Vec<(String, Wanted)> {
         WINDOW - 1..WINDOW + 1,
         WINDOW - 100..2 * WINDOW + 100,
     ];
-    for span in spans {
+    for span in spans.into_iter().filter(|span| span.end > 0) {
         part(format!("bytes={}-{}", span.start, span.end - 1), span);
     }
     for first_pos in [0, size / 2, size.saturating_sub(1), WINDOW - 1, WINDOW] {

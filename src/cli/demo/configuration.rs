@@ -67,6 +67,9 @@ listen = "{listen}"
 admin_listen = "127.0.0.1:0"
 drain = "2s"
 
+[server.limits]
+bandwidth = "8MiB"               # per annotator: so that a large body takes a while, and can be seen being cut
+
 [auth.jwt]
 issuer = "{issuer}"
 audience = "{audience}"
@@ -132,6 +135,7 @@ fn quoted(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may unwrap")]
 mod tests {
     use super::*;
     use crate::cli::demo::media;

@@ -199,6 +199,7 @@ fn set(response: &mut Response<Body>, name: header::HeaderName, value: &'static 
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may unwrap")]
 mod tests {
     use super::*;
     use crate::cli::demo::Demo;

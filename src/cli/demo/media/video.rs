@@ -96,7 +96,7 @@ fn draw(canvas: &mut Canvas, n: usize) -> [[f32; 4]; 4] {
     let seconds = n / FRAMES_PER_SECOND;
     let tenths = n % FRAMES_PER_SECOND * 10 / FRAMES_PER_SECOND;
 
-    let car = part * 600.0 - 80.0;
+    let car = 16.0 + part * 380.0;
     scenes::car(canvas, car, 214.0, [206, 62, 52]);
 
     canvas.rect(16.0, 14.0, 122.0, 36.0, 7.0, PANEL);
