@@ -67,15 +67,27 @@ pub fn refused(said: &str, s3: &S3Config, prefix: &str) -> String {
         "AuthorizationHeaderMalformed" | "PermanentRedirect" => {
             "set region to the bucket's own".into()
         }
-        _ => format!(
-            "allow s3:GetObject on arn:{}:s3:::{}/{}* to these credentials (and kms:Decrypt \
-             where the bucket is encrypted with a KMS key); without s3:ListBucket, S3 says the \
-             same of an object that is not there",
-            partition(s3),
-            s3.bucket,
-            ending_at_component(prefix),
-        ),
+        _ => permission(s3, prefix),
     }
+}
+
+/// The least that reading needs (GetObject's page: what S3 says depends on `s3:ListBucket`).
+fn permission(s3: &S3Config, prefix: &str) -> String {
+    let (partition, bucket) = (partition(s3), &s3.bucket);
+    let below = ending_at_component(prefix);
+    let otherwise = match &s3.endpoint {
+        None => {
+            "and kms:Decrypt where the bucket is encrypted with a KMS key; without s3:ListBucket, S3 \
+             says the same of an object that is not there"
+        }
+        Some(_) => {
+            "or correct access_key_id and secret_access_key: some servers refuse a wrong key in the \
+             same words"
+        }
+    };
+    format!(
+        "allow s3:GetObject on arn:{partition}:s3:::{bucket}/{below}* to these credentials, {otherwise}"
+    )
 }
 
 /// A prefix as Lockgate takes it: `data` stands for `data/`.

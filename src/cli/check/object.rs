@@ -6,6 +6,7 @@ use futures_util::TryStreamExt as _;
 
 use super::advice::{advice, ending_at_component};
 use super::report::Step;
+use crate::backend::config::BackendConfig;
 use crate::backend::{Backend, BackendError, Call, Conditional, Fetched};
 use crate::cli::printable;
 use crate::config::StorageConfig;
@@ -48,7 +49,17 @@ impl Objects<'_> {
             (Some(Some(asked)), _) => asked.clone(),
             (Some(None), _) => return self.skip(steps, "--uri names no object here"),
             (None, Listing::First(key)) => key,
-            (None, Listing::Nothing | Listing::Refused) => {
+            (None, Listing::Denied) if !self.denial_vouches() => {
+                steps.push(Step::failed(
+                    "head",
+                    "no key to try, so that nothing shows these credentials to be good",
+                    "name an object with --uri: some servers refuse a wrong key and a right one without \
+                     permission to list in the same words",
+                ));
+                steps.push(Step::skipped("range", "no key to try"));
+                return None;
+            }
+            (None, Listing::Nothing | Listing::Denied | Listing::Refused) => {
                 return self.skip(steps, "no key to try; name one with --uri");
             }
         };
@@ -80,7 +91,7 @@ impl Objects<'_> {
             Ok(listed) => listed,
             Err(BackendError::AccessDenied(said)) if is_permission(&said) => {
                 let note = format!("not permitted ({said}); reading needs no permission to list");
-                return (Step::skipped("list", note), Listing::Nothing);
+                return (Step::skipped("list", note), Listing::Denied);
             }
             Err(error) => return (self.failed("list", &error), Listing::Refused),
         };
@@ -94,12 +105,17 @@ impl Objects<'_> {
             (_, Some(found)) => {
                 Step::ok("list", format!("{place} holds {}", printable(&found.key)))
             }
+            // There may be more keys than were listed, and among them some that match.
+            (Some(_), None) if listed.len() == LISTED => {
+                let note = format!("the first {LISTED} keys of {place} do not match the pattern");
+                Step::skipped("list", note)
+            }
             (Some(_), None) => Step::failed(
                 "list",
-                format!("the first {LISTED} keys of {place} do not match the pattern"),
+                format!("the keys of {place} do not match the pattern"),
                 "correct pattern: it is searched in the whole key, prefix included",
             ),
-            (None, None) => Step::failed(
+            (None, _) => Step::failed(
                 "list",
                 format!("{place} is empty"),
                 "correct prefix or bucket, or put media there; names are case-sensitive",
@@ -157,8 +173,16 @@ impl Objects<'_> {
         Step::failed(step, error.to_string(), advice(error, self.storage))
     }
 
+    /// Whether "access denied" to a listing means that the credentials themselves are good: AWS has other codes for
+    /// those that are not, and servers of its protocol need not.
+    fn denial_vouches(&self) -> bool {
+        match &self.storage.backend {
+            BackendConfig::S3(s3) => s3.endpoint.is_none(),
+            BackendConfig::Local(_) | BackendConfig::Unserved(_) => true,
+        }
+    }
+
     fn bucket(&self) -> &str {
-        use crate::backend::config::BackendConfig;
         match &self.storage.backend {
             BackendConfig::S3(s3) => &s3.bucket,
             BackendConfig::Local(_) | BackendConfig::Unserved(_) => "",
@@ -171,6 +195,8 @@ impl Objects<'_> {
 enum Listing {
     First(Arc<str>),
     Nothing,
+    /// Not permitted, which reading does not need.
+    Denied,
     /// Storage cannot be read at all, not only not listed.
     Refused,
 }

@@ -54,7 +54,10 @@ pub async fn check(
         None => Err(BackendError::NoCredentials("nothing signs".into())),
     };
     let mut steps = way(s3, signed.as_ref().ok(), &client).await;
-    let reached = !steps.iter().any(Step::has_failed);
+    // A clock that is off stops nobody here: what storage says to it is told by the steps after it.
+    let reached = !steps
+        .iter()
+        .any(|step| step.has_failed() && step.step != "clock");
     let credentials = match &signed {
         Ok(signed) => Step::ok("credentials", whose(signed, s3, objects)),
         Err(error) => objects.failed("credentials", error),

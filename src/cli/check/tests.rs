@@ -164,12 +164,15 @@ async fn listing_is_not_needed_to_read() {
         .check(&desk.section(), uri("s3://media/clips/a.mp4"))
         .await;
     assert!(report.ok, "{report}");
+}
+
+#[tokio::test]
+async fn a_denied_listing_alone_does_not_vouch_for_credentials() {
+    let desk = Desk::new().await;
     desk.server.fail_next(1, Fault::Status(403, "AccessDenied"));
-    let report = desk.check(&desk.section(), CheckArgs::default()).await;
-    assert!(
-        report.to_string().contains("name one with --uri"),
-        "{report}"
-    );
+    let (step, said) = desk.failure(&desk.section(), CheckArgs::default()).await;
+    assert_eq!(step, "head");
+    assert!(said.contains("name an object with --uri"), "{said}");
 }
 
 #[tokio::test]
