@@ -74,3 +74,16 @@ fn a_length_of_time_is_said_in_its_largest_unit() {
         assert_eq!(in_words(Duration::from_secs(seconds)), words);
     }
 }
+
+#[test]
+fn listen_is_one_more_variable_over_the_file() {
+    let args = ServeArgs {
+        listen: Some(SocketAddr::from(([127, 0, 0, 1], 7))),
+    };
+    let source = args.source("a.toml".into());
+    let last = source.environment.last().unwrap();
+    assert_eq!(
+        (last.0.as_str(), last.1.as_str()),
+        ("LOCKGATE__SERVER__LISTEN", "127.0.0.1:7")
+    );
+}
