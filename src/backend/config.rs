@@ -8,7 +8,7 @@ use crate::secret::Secret;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackendConfig {
     /// S3 and what speaks its protocol.
-    S3(S3Config),
+    S3(Box<S3Config>),
     /// Files below a root.
     Local(LocalConfig),
     /// A kind that the contract names and this version does not serve yet: accepted, warned about at start, and

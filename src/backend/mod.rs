@@ -6,6 +6,7 @@ pub mod config;
 pub mod http;
 pub mod local;
 pub mod measured;
+pub mod renewing;
 pub mod retry;
 pub mod s3;
 mod s3_credentials;

@@ -4,105 +4,65 @@
 //! their end. Follows the AWS SDKs' "standardized credential providers".
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::default_provider::region::DefaultRegionChain;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::OnceCell;
 
 use super::BackendError;
 use super::config::S3Config;
+use super::renewing::{Issuer, Lease, Renewing};
 
-/// Credentials are renewed when they have this long to live: enough for several failed attempts.
-const RENEW_BEFORE_END: Duration = Duration::from_secs(300);
-/// A failed renewal is not repeated for this long while the old credentials still serve.
-const RENEW_PAUSE: Duration = Duration::from_secs(10);
 /// Where nothing says otherwise.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// Where credentials come from, and the ones in force.
-pub struct S3Credentials {
-    config: S3Config,
-    provider: OnceCell<SharedCredentialsProvider>,
-    current: ArcSwapOption<Credentials>,
-    renewal: Mutex<Option<SystemTime>>,
-}
+/// The credentials in force.
+pub struct S3Credentials(Renewing<Credentials>);
 
 impl S3Credentials {
     /// Asks nobody yet: the chain is walked when the first request wants to be signed.
     pub fn new(config: S3Config) -> Self {
-        Self {
+        Self(Renewing::new(Chain {
             config,
             provider: OnceCell::new(),
-            current: ArcSwapOption::empty(),
-            renewal: Mutex::new(None),
-        }
+        }))
     }
 
-    /// Credentials that have not ended, renewed where their end is near.
+    /// Credentials that have not ended.
     pub async fn current(&self) -> Result<Arc<Credentials>, BackendError> {
-        if let Some(held) = self.current.load_full()
-            && lives_for(&held, RENEW_BEFORE_END)
-        {
-            return Ok(held);
-        }
-        let mut last_failure = self.renewal.lock().await;
-        let held = self
-            .current
-            .load_full()
-            .filter(|held| lives_for(held, Duration::ZERO));
-        if let Some(held) = &held {
-            let renewed_meanwhile = lives_for(held, RENEW_BEFORE_END);
-            let failed_just_now =
-                last_failure.is_some_and(|at| at.elapsed().unwrap_or_default() < RENEW_PAUSE);
-            if renewed_meanwhile || failed_just_now {
-                return Ok(held.clone());
-            }
-        }
-        match self.renew().await {
-            Ok(fresh) => {
-                *last_failure = None;
-                self.current.store(Some(fresh.clone()));
-                Ok(fresh)
-            }
-            Err(error) => {
-                *last_failure = Some(SystemTime::now());
-                held.ok_or(error)
-            }
-        }
+        self.0.current().await
     }
 
     /// The end of the credentials in force, where they have one.
     pub fn expiry(&self) -> Option<SystemTime> {
-        self.current.load().as_ref().and_then(|held| held.expiry())
-    }
-
-    async fn renew(&self) -> Result<Arc<Credentials>, BackendError> {
-        let provider = self.provider.get_or_init(|| provider(&self.config)).await;
-        match provider.provide_credentials().await {
-            Ok(credentials) => Ok(Arc::new(credentials)),
-            Err(error) => {
-                let reason = reason(&error);
-                tracing::warn!(
-                    bucket = self.config.bucket,
-                    reason,
-                    "credentials cannot be had"
-                );
-                Err(BackendError::NoCredentials(reason))
-            }
-        }
+        self.0.ends_at()
     }
 }
 
-fn lives_for(credentials: &Credentials, life: Duration) -> bool {
-    credentials
-        .expiry()
-        .is_none_or(|end| end > SystemTime::now() + life)
+/// The provider, made when it is first asked: the chain may look at files and at the network.
+struct Chain {
+    config: S3Config,
+    provider: OnceCell<SharedCredentialsProvider>,
+}
+
+#[async_trait]
+impl Issuer<Credentials> for Chain {
+    async fn issue(&self) -> Result<Lease<Credentials>, BackendError> {
+        let provider = self.provider.get_or_init(|| provider(&self.config)).await;
+        match provider.provide_credentials().await {
+            Ok(credentials) => Ok(Lease {
+                ends_at: credentials.expiry(),
+                value: Arc::new(credentials),
+            }),
+            Err(error) => Err(BackendError::NoCredentials(reason(&error))),
+        }
+    }
 }
 
 /// The SDK's errors say little at the top; what helps stands below. No SDK puts a secret in either.

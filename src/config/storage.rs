@@ -114,7 +114,7 @@ fn backend(
     match kind {
         Kind::S3 => {
             let s3 = reader.section(at, Some(table))?;
-            s3_config(reader, at, s3).map(BackendConfig::S3)
+            s3_config(reader, at, s3).map(|s3| BackendConfig::S3(Box::new(s3)))
         }
         Kind::Local => {
             let local: raw::Local = reader.section(at, Some(table))?;

@@ -1,0 +1,226 @@
+//! Makes a gate from a configuration, keeping of the one before what did not change.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::StartError;
+use crate::auth::{Authenticator, SessionCookie};
+use crate::authority::AccessConfig;
+use crate::authority::file::FileAuthority;
+use crate::backend::config::BackendConfig;
+use crate::backend::http::HttpClient;
+use crate::backend::local::Local;
+use crate::backend::measured::Measured;
+use crate::backend::retry::Retry;
+use crate::backend::s3::S3;
+use crate::backend::{Backend, Presign};
+use crate::config::{Config, Loaded, StorageConfig};
+use crate::content::{Reader, Shelf, Store};
+use crate::ids::StorageId;
+use crate::resolve::{Names, StorageRule, Storages};
+use crate::serve::cors::Cors;
+use crate::serve::exchange::Recorder;
+use crate::serve::gate::Gate;
+use crate::serve::limits::Limits;
+
+/// What the gate was made of, to be kept where a reload does not change it.
+pub(super) struct InForce {
+    pub(super) loaded: Loaded,
+    pub(super) stores: Vec<OpenStore>,
+    pub(super) auth: Arc<Authenticator>,
+    pub(super) authority: Arc<FileAuthority>,
+    pub(super) limits: Arc<Limits>,
+}
+
+#[derive(Clone)]
+pub(super) struct OpenStore {
+    pub(super) config: StorageConfig,
+    pub(super) stall_timeout: Duration,
+    pub(super) epoch: u64,
+    pub(super) store: Option<Store>,
+    pub(super) backend: Option<Arc<dyn Backend>>,
+}
+
+/// A gate from a configuration, keeping of `before` what did not change.
+pub(super) async fn build(
+    loaded: Loaded,
+    before: Option<&InForce>,
+    shelf: &Arc<Shelf>,
+    recorder: &Recorder,
+) -> Result<(Gate, InForce), StartError> {
+    let config = &loaded.config;
+    let old_config = before.map(|before| &before.loaded.config);
+    let auth = match before {
+        Some(before) if before.loaded.config.auth == config.auth => before.auth.clone(),
+        Some(_) | None => authenticator(config).await?,
+    };
+    let authority = match before {
+        Some(before) if before.loaded.config.access == config.access => before.authority.clone(),
+        Some(_) | None => open_authority(config.access.clone()).await?,
+    };
+    let ids: Vec<StorageId> = config
+        .storages
+        .iter()
+        .map(|storage| storage.id.clone())
+        .collect();
+    authority.check_storages(&ids)?;
+    let limits = match before {
+        Some(before) if old_config.is_some_and(|old| old.server.limits == config.server.limits) => {
+            before.limits.clone()
+        }
+        Some(_) | None => Arc::new(Limits::new(&config.server.limits)),
+    };
+    let stores = open_stores(
+        config,
+        before.map_or(&[], |before| &before.stores),
+        recorder,
+    )?;
+    let served = stores
+        .iter()
+        .filter_map(|open| Some((open.config.id.clone(), open.store.clone()?)));
+    let gate = Gate {
+        auth: auth.clone(),
+        cookie: SessionCookie::new(config.server.tls.is_some()),
+        authority: authority.clone(),
+        storages: Storages::new(
+            stores
+                .iter()
+                .map(|open| rule(&open.config, open.epoch))
+                .collect(),
+        ),
+        reader: Reader::new(
+            served.collect::<HashMap<_, _>>(),
+            shelf.clone(),
+            config.content.clone(),
+        ),
+        limits: limits.clone(),
+        cors: Cors::new(&config.server.allowed_origins),
+        delivery: config.delivery.clone(),
+    };
+    Ok((
+        gate,
+        InForce {
+            loaded,
+            stores,
+            auth,
+            authority,
+            limits,
+        },
+    ))
+}
+
+async fn authenticator(config: &Config) -> Result<Arc<Authenticator>, StartError> {
+    let auth = Arc::new(Authenticator::new(config.auth.clone())?);
+    // Bounded by the fetch's own time-out; a request that comes before would have to wait for the same.
+    auth.loaded().await;
+    Ok(auth)
+}
+
+async fn open_authority(config: AccessConfig) -> Result<Arc<FileAuthority>, StartError> {
+    Ok(FileAuthority::open(config)?)
+}
+
+fn open_stores(
+    config: &Config,
+    before: &[OpenStore],
+    recorder: &Recorder,
+) -> Result<Vec<OpenStore>, StartError> {
+    static EPOCH: AtomicU64 = AtomicU64::new(1);
+    let stall_timeout = config.delivery.stall_timeout;
+    let open = |storage: &StorageConfig| {
+        let kept = before
+            .iter()
+            .find(|open| open.config == *storage && open.stall_timeout == stall_timeout);
+        if let Some(kept) = kept {
+            return Ok(kept.clone());
+        }
+        let parts = backend(storage, stall_timeout)?;
+        let measured = parts.map(|parts| {
+            let metrics = || recorder.metrics.clone();
+            let backend: Arc<dyn Backend> = Arc::new(Retry(Measured::new(
+                parts.backend,
+                storage.id.clone(),
+                metrics(),
+            )));
+            let presign = parts.presign.map(|presign| {
+                Arc::new(Measured::new(presign, storage.id.clone(), metrics())) as Arc<dyn Presign>
+            });
+            (backend, presign)
+        });
+        let backend = measured.as_ref().map(|(backend, _)| backend.clone());
+        let store = measured.map(|(backend, presign)| Store::new(backend, presign));
+        let epoch = EPOCH.fetch_add(1, Ordering::Relaxed);
+        Ok(OpenStore {
+            config: storage.clone(),
+            stall_timeout,
+            epoch,
+            store,
+            backend,
+        })
+    };
+    config.storages.iter().map(open).collect()
+}
+
+/// A storage as it can be read from, and handed out where it can.
+pub struct Parts {
+    /// Reads.
+    pub backend: Arc<dyn Backend>,
+    /// Makes URLs.
+    pub presign: Option<Arc<dyn Presign>>,
+}
+
+/// A storage's backend; `None` for kinds that this version does not serve. Neither retried nor measured.
+pub fn backend(
+    config: &StorageConfig,
+    stall_timeout: Duration,
+) -> Result<Option<Parts>, StartError> {
+    match &config.backend {
+        BackendConfig::S3(s3) => {
+            let client = HttpClient::new(s3.ca_file.as_deref(), stall_timeout)
+                .map_err(|error| StartError::Storage(config.id.clone(), error))?;
+            let s3 = Arc::new(S3::new((**s3).clone(), client));
+            Ok(Some(Parts {
+                backend: s3.clone(),
+                presign: Some(s3),
+            }))
+        }
+        BackendConfig::Local(local) => Ok(Some(Parts {
+            backend: Arc::new(Local::new(local.clone())),
+            presign: None,
+        })),
+        BackendConfig::Unserved(_) => Ok(None),
+    }
+}
+
+/// The rules of all configured storages.
+pub fn storage_rules(config: &Config) -> Storages {
+    Storages::new(
+        config
+            .storages
+            .iter()
+            .map(|storage| rule(storage, 0))
+            .collect(),
+    )
+}
+
+fn rule(config: &StorageConfig, epoch: u64) -> StorageRule {
+    let names = match &config.backend {
+        BackendConfig::S3(s3) => Names::S3 {
+            bucket: s3.bucket.as_str().into(),
+            endpoint: s3.endpoint.clone(),
+        },
+        BackendConfig::Local(_) => Names::Local,
+        BackendConfig::Unserved(_) => Names::Nothing,
+    };
+    StorageRule {
+        id: config.id.clone(),
+        epoch,
+        names,
+        prefix: config.prefix.clone(),
+        pattern: config.pattern.clone(),
+        delivery: config.delivery,
+        presign_expiry: config.presign_expiry,
+    }
+}

@@ -1,0 +1,158 @@
+//! What lives as long as the process does: looks at files for changes, sets gauges, and reloads.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
+
+use super::build::{InForce, build};
+use super::{Source, StartError};
+use crate::authority::file::FileAuthority;
+use crate::config::Config;
+use crate::content::Shelf;
+use crate::serve::exchange::Recorder;
+use crate::serve::gate::Gate;
+use crate::serve::tls::Tls;
+use crate::telemetry::Tier;
+
+/// How often files are looked at for changes, and gauges set.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What lives as long as the process does.
+pub(super) struct House {
+    pub(super) source: Source,
+    pub(super) gate: Arc<ArcSwap<Gate>>,
+    pub(super) recorder: Recorder,
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) in_force: Mutex<InForce>,
+    pub(super) configuration_ok: AtomicBool,
+    pub(super) draining: AtomicBool,
+}
+
+impl House {
+    /// What is missing for `/readyz`; nothing: ready.
+    pub(super) fn not_ready(&self) -> Vec<String> {
+        let gate = self.gate.load();
+        let mut missing = Vec::new();
+        if self.draining.load(Ordering::Relaxed) {
+            missing.push("draining".to_owned());
+        }
+        if !gate.auth.ready() {
+            missing.push("keys".to_owned());
+        }
+        if !gate.authority.ready() {
+            missing.push("access list".to_owned());
+        }
+        missing
+    }
+
+    /// Looks at files for changes and sets gauges, for as long as the process runs.
+    ///
+    /// `seen` is what the files were when they were read: what changed since then has not been.
+    pub(super) async fn tick(self: Arc<Self>, mut seen: Vec<Stamp>) {
+        loop {
+            tokio::time::sleep(TICK).await;
+            let files = self.in_force.lock().await.loaded.files.clone();
+            let now = stamps(files).await;
+            if now != seen {
+                self.reload().await;
+                // Looked at before the reload, so that a change during it is not missed; where the reload named
+                // other files, it costs one more.
+                seen = now;
+            }
+            self.set_gauges().await;
+        }
+    }
+
+    async fn set_gauges(&self) {
+        let metrics = &self.recorder.metrics;
+        metrics.cache_bytes(Tier::Memory, self.shelf.cached_bytes());
+        let in_force = self.in_force.lock().await;
+        self.set_reload_gauge(&in_force.authority);
+        for open in &in_force.stores {
+            let expiry = open
+                .backend
+                .as_ref()
+                .and_then(|backend| backend.credential_expiry());
+            if let Some(expiry) = expiry {
+                metrics.credential_expiry(&open.config.id, expiry);
+            }
+        }
+    }
+
+    /// One gauge for both: what was read last, of the configuration and of the access list, is in force.
+    fn set_reload_gauge(&self, authority: &FileAuthority) {
+        let configuration_ok = self.configuration_ok.load(Ordering::Relaxed);
+        self.recorder
+            .metrics
+            .reload(configuration_ok && authority.last_reload_ok());
+    }
+
+    pub(super) async fn reload(&self) -> bool {
+        let mut in_force = self.in_force.lock().await;
+        let reloaded = self.try_reload(&mut in_force).await;
+        self.configuration_ok
+            .store(reloaded.is_ok(), Ordering::Relaxed);
+        self.set_reload_gauge(&in_force.authority);
+        match &reloaded {
+            Ok(()) => tracing::info!("configuration reloaded"),
+            Err(error) => {
+                tracing::error!("the new configuration is not taken, the old one stays: {error}")
+            }
+        }
+        reloaded.is_ok()
+    }
+
+    async fn try_reload(&self, in_force: &mut InForce) -> Result<(), StartError> {
+        let loaded = crate::config::load(&self.source.file, self.source.environment.clone())?;
+        if let Some(tls) = &self.tls {
+            tls.reload()?;
+        }
+        for key in needs_restart(&in_force.loaded.config, &loaded.config) {
+            tracing::warn!("{key} has changed: that takes effect at the next start");
+        }
+        let (gate, fresh) = build(loaded, Some(in_force), &self.shelf, &self.recorder).await?;
+        *in_force = fresh;
+        self.gate.store(Arc::new(gate));
+        Ok(())
+    }
+}
+
+/// Keys that cannot change while the process runs.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let mut keys = Vec::new();
+    let (old_server, new_server) = (&old.server, &new.server);
+    if (old_server.listen, old_server.admin_listen) != (new_server.listen, new_server.admin_listen)
+    {
+        keys.push("server.listen or server.admin_listen");
+    }
+    if old_server.tls != new_server.tls {
+        keys.push("server.tls (its files are read again, their names are not)");
+    }
+    if old.cache != new.cache {
+        keys.push("cache.memory");
+    }
+    if old.log != new.log {
+        keys.push("log");
+    }
+    keys
+}
+
+pub(super) type Stamp = Option<(SystemTime, u64, u64)>;
+
+/// What the configuration's files are now: enough to see that they changed, also through a swapped symlink.
+pub(super) async fn stamps(files: Vec<PathBuf>) -> Vec<Stamp> {
+    tokio::task::spawn_blocking(move || files.iter().map(|file| stamp(file)).collect())
+        .await
+        .unwrap_or_default()
+}
+
+fn stamp(file: &std::path::Path) -> Stamp {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(file).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+}

@@ -1,0 +1,225 @@
+//! The composition root: the only file that names every concrete type. Builds a gate from a configuration, listens,
+//! and swaps the gate for a new one when the configuration changes.
+//!
+//! A reload keeps what did not change: connections to storage, verified tokens, the access list, the cache. A bad one
+//! keeps everything, and says so in the log and in a metric.
+
+mod build;
+mod house;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::AuthConfigError;
+use crate::backend::http::HttpClientError;
+use crate::cache::memory::MemoryCache;
+use crate::content::Shelf;
+use crate::ids::StorageId;
+use crate::located::Problems;
+use crate::serve::admin::Admin;
+use crate::serve::exchange::Recorder;
+use crate::serve::listener::Listener;
+use crate::serve::tls::{Tls, TlsError};
+use crate::serve::{Desk, Front};
+use crate::telemetry::{AccessLog, AccessLogError, Destination, Metrics, Tier};
+use build::build;
+pub use build::{Parts, backend, storage_rules};
+use house::{House, stamps};
+
+/// Where the configuration comes from; read again at each reload.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file.
+    pub file: PathBuf,
+    /// The environment that overrides it.
+    pub environment: Vec<(String, String)>,
+}
+
+/// Why Lockgate does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration or the access list has mistakes.
+    #[error("{0}")]
+    Configuration(#[from] Problems),
+    /// The keys cannot be used.
+    #[error("auth.jwt.{}: {}", .0.key(), .0)]
+    Auth(#[from] AuthConfigError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The access log cannot be written.
+    #[error(transparent)]
+    AccessLog(#[from] AccessLogError),
+    /// A storage cannot be reached for a reason that lies here.
+    #[error("storage {0}: {1}")]
+    Storage(StorageId, HttpClientError),
+    /// An address cannot be listened at.
+    #[error("cannot listen at {0}: {1}; is another process there?")]
+    Listen(SocketAddr, std::io::Error),
+    /// The metrics registry refused a metric.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// A running Lockgate. Dropping it stops everything at once; [`Running::drain`] lets bodies finish.
+pub struct Running {
+    local_addr: SocketAddr,
+    admin_addr: Option<SocketAddr>,
+    house: Arc<House>,
+    shutdown: CancellationToken,
+    admin_shutdown: CancellationToken,
+    server: JoinHandle<usize>,
+    others: JoinSet<()>,
+}
+
+/// Starts Lockgate. `front`, where given, answers requests before any route does (the demo's page).
+pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Running, StartError> {
+    let loaded = crate::config::load(&source.file, source.environment.clone())?;
+    let seen = stamps(loaded.files.clone()).await;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let metrics = Arc::new(Metrics::new()?);
+    let log = Arc::new(AccessLog::start(
+        destination(&loaded.config.log.access),
+        &metrics,
+    )?);
+    let recorder = Recorder {
+        metrics: metrics.clone(),
+        log,
+    };
+    let evictions = metrics.clone();
+    let memory = MemoryCache::new(&loaded.config.cache, move |_| {
+        evictions.cache_eviction(Tier::Memory)
+    });
+    let shelf = Shelf::new(Arc::new(memory), metrics.clone());
+    let tls = loaded
+        .config
+        .server
+        .tls
+        .as_ref()
+        .map(Tls::load)
+        .transpose()?
+        .map(Arc::new);
+    let server = loaded.config.server.clone();
+    let (gate, in_force) = build(loaded, None, &shelf, &recorder).await?;
+    metrics.reload(true);
+
+    let listener = listen(server.listen, tls.clone())?;
+    let admin_listener = server
+        .admin_listen
+        .map(|address| listen(address, None))
+        .transpose()?;
+    let (local_addr, admin_addr) = (
+        listener.0,
+        admin_listener.as_ref().map(|listener| listener.0),
+    );
+    let house = Arc::new(House {
+        source,
+        gate: Arc::new(ArcSwap::from_pointee(gate)),
+        recorder: recorder.clone(),
+        shelf,
+        tls,
+        in_force: Mutex::new(in_force),
+        configuration_ok: AtomicBool::new(true),
+        draining: AtomicBool::new(false),
+    });
+    let (shutdown, admin_shutdown) = (CancellationToken::new(), CancellationToken::new());
+    let desk = Arc::new(Desk {
+        gate: house.gate.clone(),
+        recorder: recorder.clone(),
+        front,
+    });
+    let drain = server.drain;
+    let serving = listener.1.serve(
+        move |peer| desk.clone().service(peer),
+        shutdown.clone(),
+        drain,
+    );
+    let mut others = JoinSet::new();
+    if let Some((_, admin)) = admin_listener {
+        let readiness = house.clone();
+        let service = Admin::new(metrics, Arc::new(move || readiness.not_ready()));
+        let shutdown = admin_shutdown.clone();
+        others.spawn(async move {
+            admin
+                .serve(move |_| service.clone(), shutdown, Duration::ZERO)
+                .await;
+        });
+    }
+    others.spawn(house.clone().tick(seen));
+    Ok(Running {
+        local_addr,
+        admin_addr,
+        house,
+        shutdown,
+        admin_shutdown,
+        server: tokio::spawn(serving),
+        others,
+    })
+}
+
+fn listen(
+    address: SocketAddr,
+    tls: Option<Arc<Tls>>,
+) -> Result<(SocketAddr, Listener), StartError> {
+    let refused = |error| StartError::Listen(address, error);
+    let listener = Listener::bind(address, tls).map_err(refused)?;
+    Ok((listener.local_addr().map_err(refused)?, listener))
+}
+
+impl Running {
+    /// Where annotators are served; with the port that the system chose where it was 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Where health and metrics are served, if anywhere.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
+    }
+
+    /// The lines of the access log as they are written.
+    pub fn access_log(&self) -> &Arc<AccessLog> {
+        &self.house.recorder.log
+    }
+
+    /// Reads the configuration, certificates and access lists again; `false` where a mistake keeps the old ones.
+    pub async fn reload(&self) -> bool {
+        self.house.recorder.log.reopen().await;
+        self.house.reload().await
+    }
+
+    /// Not ready, no new connection; bodies go on for `server.drain`. Gives how many connections were cut after that.
+    pub async fn drain(mut self) -> usize {
+        self.house.draining.store(true, Ordering::Relaxed);
+        self.shutdown.cancel();
+        let cut = (&mut self.server).await.unwrap_or_default();
+        self.admin_shutdown.cancel();
+        self.others.abort_all();
+        self.house.recorder.log.close().await;
+        cut
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn destination(access: &crate::config::AccessLog) -> Destination {
+    match access {
+        crate::config::AccessLog::Stdout => Destination::Stdout,
+        crate::config::AccessLog::Off => Destination::Off,
+        crate::config::AccessLog::File(path) => Destination::File(path.clone()),
+    }
+}
