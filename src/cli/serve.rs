@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::fail;
 use crate::app::{self, Running, Source};
 use crate::telemetry::logging;
 
@@ -13,8 +14,7 @@ pub async fn run(source: Source) -> ExitCode {
         .map(|loaded| loaded.config.log.level);
     // A configuration with mistakes is reported by `start`, in its own words.
     if let Err(error) = logging::init(level.as_deref().unwrap_or("info")) {
-        eprintln!("lockgate: {error}");
-        return ExitCode::FAILURE;
+        return fail(&error);
     }
     match app::start(source, None).await {
         Ok(running) => {
@@ -26,10 +26,7 @@ pub async fn run(source: Source) -> ExitCode {
             );
             until_stopped(running).await
         }
-        Err(error) => {
-            eprintln!("lockgate: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error),
     }
 }
 
@@ -37,10 +34,7 @@ pub async fn run(source: Source) -> ExitCode {
 pub async fn until_stopped(running: Running) -> ExitCode {
     let (mut terminate, mut interrupt, mut hang_up) = match signals() {
         Ok(signals) => signals,
-        Err(error) => {
-            eprintln!("lockgate: cannot handle signals: {error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return fail(&error),
     };
     loop {
         tokio::select! {
