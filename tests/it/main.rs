@@ -16,3 +16,4 @@ mod ranges;
 mod redirects;
 mod revocation;
 mod sharing;
+mod tls;
