@@ -16,4 +16,5 @@ mod ranges;
 mod redirects;
 mod revocation;
 mod sharing;
+mod soak;
 mod tls;
