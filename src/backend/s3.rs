@@ -83,6 +83,9 @@ impl S3 {
             let refusal = self
                 .refusal(question, response, &region, &credentials)
                 .await;
+            if refusal.is_at_home() {
+                self.place.settle(&region);
+            }
             let elsewhere = refusal.elsewhere();
             if !moved && elsewhere.is_some_and(|there| self.place.learn(there, &region)) {
                 moved = true;

@@ -53,10 +53,11 @@ impl Stub {
                 connections.spawn(async move {
                     match tls {
                         None => serve(stream, answer).await,
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => serve(stream, answer).await,
-                            Err(_) => {}
-                        },
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, answer).await;
+                            }
+                        }
                     }
                 });
             }

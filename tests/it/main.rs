@@ -9,6 +9,7 @@ mod answers;
 mod browser;
 mod cli;
 mod conditions;
+mod identities;
 mod keys;
 mod lifecycle;
 mod operations;

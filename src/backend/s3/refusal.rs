@@ -51,6 +51,11 @@ impl Refusal {
         self.region.as_deref().filter(|_| moved)
     }
 
+    /// Whether the request came to the bucket's own region: what was refused is the object, not the way to it.
+    pub(super) fn is_at_home(&self) -> bool {
+        matches!(self.status.as_u16(), 403 | 404 | 412 | 416)
+    }
+
     /// Whether storage takes the credentials for ended.
     pub(super) fn is_of_ended_credentials(&self) -> bool {
         matches!(

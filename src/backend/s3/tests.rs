@@ -168,6 +168,20 @@ async fn a_presigned_url_is_signed_for_the_region_that_was_found_out() {
 }
 
 #[tokio::test]
+async fn an_object_that_is_not_there_tells_the_region_as_well() {
+    let storage = Stub::start(None, |_| answer(404, &[], "")).await;
+    let s3 = s3(&storage, None);
+    let options = PresignOptions {
+        expiry: Duration::from_secs(60),
+        content_type: None,
+    };
+    for _ in 0..2 {
+        s3.presign(&location(), &options).await.unwrap();
+    }
+    assert_eq!(storage.asked().len(), 1);
+}
+
+#[tokio::test]
 async fn a_configured_region_is_kept_and_the_right_one_named() {
     let storage = in_eu_west_1(|| answer(301, &[("x-amz-bucket-region", "eu-west-1")], "")).await;
     let error = read(&s3(&storage, Some("eu-central-1"))).await.unwrap_err();
