@@ -39,6 +39,7 @@ use refusal::Refusal;
 
 /// A key in a path: slashes stand.
 const KEY: &AsciiSet = &UNRESERVED.remove(b'/');
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// S3 signs for a week at most.
 const MAX_PRESIGN_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -141,10 +142,12 @@ impl S3 {
         let uri = format!("{}{}", self.place.url(region), question.target);
         let mut settings = signing_settings();
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        let fields = question
+        // A proxy in between may well give `traceparent` a span of its own: it is sent and not signed.
+        let signed = question
             .fields
             .iter()
-            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+            .filter(|(name, _)| *name != TRACEPARENT);
+        let fields = signed.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
         let method = question.method.as_str();
         let signable = SignableRequest::new(method, &uri, fields, SignableBody::Bytes(&[]));
         let instructions = signature(signable.map_err(unsignable)?, region, credentials, settings)?;
@@ -178,7 +181,7 @@ impl Question {
             }
         }
         if let Some(traceparent) = call.traceparent {
-            fields.insert(HeaderName::from_static("traceparent"), value(traceparent)?);
+            fields.insert(TRACEPARENT, value(traceparent)?);
         }
         Ok(Self {
             method,

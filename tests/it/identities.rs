@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use lockgate::cli::demo::s3::{AccessKey, S3Server};
 
 use crate::support::gateway::{Gateway, Setup};
-use crate::support::moto::Moto;
+use crate::support::moto::{self, Moto};
 use crate::support::stub::{Asked, Stub};
 use crate::support::uri;
 
@@ -173,52 +173,77 @@ async fn an_sts_that_cannot_be_reached_is_503() {
     assert_eq!(status(&gateway).await, 503);
 }
 
+/// A storage in moto, below `prefix`.
+fn in_moto(endpoint: &str, key: (&str, &str), external_id: &str, prefix: &str) -> String {
+    let (id, secret) = key;
+    format!(
+        "kind = 's3'\nbucket = 'media'\nprefix = '{prefix}'\nendpoint = '{endpoint}'\naccess_key_id = '{id}'\n\
+         secret_access_key = '{secret}'\nrole_arn = '{}'\nexternal_id = '{external_id}'\nsts_endpoint = '{endpoint}'\n",
+        moto::ROLE
+    )
+}
+
+/// What `setup` prints for the role, of a storage below `data`.
+async fn printed_policy() -> String {
+    let section = in_moto("http://unasked.test", ("id", "secret"), "acme-1", "data");
+    let output = run("setup", &section, &["--json"], &[]).await;
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let parts = printed["parts"].as_array().expect("a list");
+    let policy = parts.iter().find(|part| part["name"] == "identity-policy");
+    policy.expect("it is there")["document"]["json"].to_string()
+}
+
 #[tokio::test]
-async fn motos_sts_refuses_a_wrong_external_id_and_takes_the_right_one() {
-    let Some(moto) = Moto::start("acme-1").await else {
+async fn the_policy_that_setup_prints_is_enough_to_read_below_the_prefix_and_to_nothing_else() {
+    let Some(moto) = Moto::start("acme-1", &printed_policy().await).await else {
         return;
     };
-    // moto makes keys of its own, which storage here does not know: that storage says so shows that there were some.
-    let storage = storage().await;
-    let section = |external_id: &str| {
-        let (id, secret, role) = (&moto.access_key_id, &moto.secret_access_key, &moto.role_arn);
-        let more = format!(
-            "access_key_id = '{id}'\nsecret_access_key = '{secret}'\nrole_arn = '{role}'\n\
-             sts_endpoint = '{}'\nexternal_id = '{external_id}'\n",
-            moto.endpoint
-        );
-        section(&storage, &more)
+    let key = (moto.access_key_id.as_str(), moto.secret_access_key.as_str());
+    // Without a prefix, so that it is the policy that shuts out what lies beside it.
+    let section = in_moto(&moto.endpoint, key, "acme-1", "");
+    let gateway = Setup::over(&section).start().await;
+    let ask = |key: &str| gateway.get(uri::project("1", &format!("s3://media/{key}")));
+    let answer = ask("data/a.mp4").range("bytes=2-4").answer().await;
+    let log = gateway.access_log();
+    assert_eq!((answer.status, answer.text()), (206, "234"), "{log:?}");
+    assert_eq!(ask("private/b.mp4").answer().await.status, 502);
+    let output = run("ls", &section, &[], &[]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("storage refused access: AccessDenied"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn motos_sts_refuses_a_wrong_external_id() {
+    let Some(moto) = Moto::start("acme-1", &printed_policy().await).await else {
+        return;
     };
-    for (external_id, said) in [
-        // moto's error document is not of AWS' form, so that the SDK finds no code in it.
-        (
-            "acme-2",
-            "allow sts:AssumeRole on the condition of this external_id",
-        ),
-        ("acme-1", "storage refused access: NotSignedUp"),
-    ] {
-        let section = section(external_id);
-        let output = check(&section, &[]).await;
+    let key = (moto.access_key_id.as_str(), moto.secret_access_key.as_str());
+    for (external_id, is_right) in [("acme-2", false), ("acme-1", true)] {
+        let section = in_moto(&moto.endpoint, key, external_id, "data");
+        let output = run("check", &section, &["--uri", "s3://media/data/a.mp4"], &[]).await;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(text.contains(said), "{external_id}: {text}");
+        // Not whether all is well: moto fails at presigned URLs of a role's.
+        let read = text.contains("read the first byte");
+        assert_eq!(read, is_right, "{external_id}: {text}");
         assert!(!text.contains(&moto.secret_access_key), "{text}");
-        let assumed = text.contains(&format!("by the role {}", moto.role_arn));
-        assert_eq!(assumed, external_id == "acme-1", "{text}");
+        // moto's error document is not of AWS' form, so that the SDK finds no code in it.
+        let advised = text.contains("allow sts:AssumeRole on the condition of this external_id");
+        assert_eq!(advised, !is_right, "{text}");
     }
 }
 
-/// `lockgate check`, in an environment that holds these variables and no other identity.
-async fn check(section: &str, variables: &[(&str, &str)]) -> Output {
-    run("check", section, variables).await
-}
-
-async fn run(verb: &'static str, section: &str, variables: &[(&str, &str)]) -> Output {
+/// Runs a verb on the storage, in an environment that holds these variables and no other identity.
+async fn run(verb: &str, section: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let directory = tempfile::tempdir().expect("a directory");
     let file = Setup::over(section).write(directory.path());
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
     command
         .args([verb, "--storage", "media", "--config"])
         .arg(file)
+        .args(arguments)
         .env_clear()
         .env("HOME", directory.path())
         .envs(variables.iter().copied());
@@ -234,7 +259,7 @@ async fn run(verb: &'static str, section: &str, variables: &[(&str, &str)]) -> O
 /// `lockgate ls` lists the object with what these variables lead to.
 async fn assert_reads(variables: &[(&str, &str)]) {
     let storage = storage().await;
-    let output = run("ls", &section(&storage, ""), variables).await;
+    let output = run("ls", &section(&storage, ""), &[], variables).await;
     let (out, err) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),

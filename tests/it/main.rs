@@ -12,6 +12,7 @@ mod conditions;
 mod identities;
 mod keys;
 mod lifecycle;
+mod listings;
 mod operations;
 mod ranges;
 mod redirects;
