@@ -2,8 +2,10 @@
 
 pub mod client;
 pub mod content;
+pub mod fake_gcs;
 pub mod garage;
 pub mod gateway;
+pub mod google;
 pub mod process;
 pub mod raw;
 pub mod store;
