@@ -10,6 +10,7 @@ use crate::auth::{Authenticator, SessionCookie};
 use crate::authority::AccessConfig;
 use crate::authority::file::FileAuthority;
 use crate::backend::config::BackendConfig;
+use crate::backend::gcs::Gcs;
 use crate::backend::http::HttpClient;
 use crate::backend::local::Local;
 use crate::backend::measured::Measured;
@@ -202,6 +203,15 @@ pub fn backend(
             presign: None,
         })),
         BackendConfig::Unserved(_) => Ok(None),
+        BackendConfig::Gcs(gcs) => {
+            let client = HttpClient::new(gcs.ca_file.as_deref(), stall_timeout)
+                .map_err(|error| StartError::Storage(config.id.clone(), error))?;
+            let gcs = Arc::new(Gcs::new((**gcs).clone(), client));
+            Ok(Some(Parts {
+                backend: gcs.clone(),
+                presign: Some(gcs),
+            }))
+        }
     }
 }
 
@@ -224,6 +234,9 @@ fn rule(config: &StorageConfig, epoch: u64) -> StorageRule {
         },
         BackendConfig::Local(_) => Names::Local,
         BackendConfig::Unserved(_) => Names::Nothing,
+        BackendConfig::Gcs(gcs) => Names::Gcs {
+            bucket: gcs.bucket.as_str().into(),
+        },
     };
     StorageRule {
         id: config.id.clone(),

@@ -3,6 +3,7 @@
 //! Knows objects, never people. One room per provider; a provider's types stay in its own file; retry is a decorator.
 
 pub mod config;
+pub mod gcs;
 pub mod http;
 pub mod local;
 pub mod measured;

@@ -1,5 +1,7 @@
 //! What a `[[storage]]` means, by its kind.
 
+mod gcs;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,7 +123,10 @@ fn backend(
             let root = reader.path(&local.root);
             Some(BackendConfig::Local(LocalConfig { root }))
         }
-        Kind::Gcs => unserved::<raw::Gcs>(reader, at, "gcs", table),
+        Kind::Gcs => {
+            let gcs = reader.section(at, Some(table))?;
+            gcs::gcs_config(reader, at, gcs).map(|gcs| BackendConfig::Gcs(Box::new(gcs)))
+        }
         Kind::Azure => unserved::<raw::Azure>(reader, at, "azure", table),
         Kind::Databricks => unserved::<raw::Databricks>(reader, at, "databricks", table),
         Kind::Redis => unserved::<raw::Redis>(reader, at, "redis", table),
