@@ -100,7 +100,10 @@ async fn an_empty_object_is_whole_and_a_missing_one_is_not_there() {
     let other = Setup::over(&gcs.section("no-bucket")).start().await;
     let uri = uri::project("1", "gs://no-bucket/a.mp4");
     assert_ne!(other.get(uri).answer().await.status, 200);
-    let listed = gcs.backend("no-bucket").list("no-bucket", "", 1).await;
+    let listed = gcs
+        .backend("no-bucket")
+        .list("no-bucket", "", None, 1)
+        .await;
     assert!(
         matches!(listed, Err(BackendError::NoSuchBucket)),
         "{listed:?}"
@@ -241,21 +244,15 @@ async fn a_listing_holds_what_is_below_the_prefix_and_no_more_than_asked() {
         gcs.put("media", key, key).await;
     }
     let backend = gcs.backend("media");
-    let listed = backend.list("media", "a/", 100).await.expect("a listing");
     let entry = |key: &str| Listed {
         key: key.to_owned(),
         complete_length: key.len() as u64,
     };
     let expected = ["a//ü.mp4", "a/1 #%+.mp4", "a/2&?.mp4"].map(entry);
-    assert_eq!(listed, expected);
-    assert_eq!(
-        backend.list("media", "a/", 2).await.expect("a listing"),
-        expected[..2]
-    );
-    assert_eq!(
-        backend.list("media", "none", 2).await.expect("a listing"),
-        []
-    );
+    let page = backend.list("media", "a/", None, 100).await;
+    assert_eq!(page.expect("a listing").entries, expected);
+    let none = backend.list("media", "none", None, 2).await;
+    assert_eq!(none.expect("a listing").entries, []);
 }
 
 #[tokio::test]
@@ -276,11 +273,22 @@ async fn pages_that_are_short_or_empty_do_not_end_a_listing() {
     .await;
     let config = fake_gcs::config(google.origin(), "media");
     let backend = lockgate::backend::gcs::Gcs::new(config, fake_gcs::client());
-    let listed = backend.list("media", "", 5).await.expect("a listing");
-    let keys: Vec<_> = listed
-        .iter()
-        .map(|listed| (&*listed.key, listed.complete_length))
-        .collect();
-    assert_eq!(keys, [("1", 5), ("2", 6)]);
+    let (mut keys, mut after) = (Vec::new(), None);
+    loop {
+        let page = backend
+            .list("media", "", after.as_deref(), 5)
+            .await
+            .expect("a page");
+        keys.extend(
+            page.entries
+                .into_iter()
+                .map(|listed| (listed.key, listed.complete_length)),
+        );
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(keys, [("1".to_owned(), 5), ("2".to_owned(), 6)]);
     assert_eq!(google.asked("/storage").len(), 3);
 }
