@@ -1,6 +1,6 @@
 //! What a `[[storage]]` section says of credentials and places, as the backends want it; `config` fills it in.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::secret::Secret;
@@ -15,6 +15,16 @@ pub enum BackendConfig {
     /// A kind that the contract names and this version does not serve yet: accepted, warned about at start, and
     /// its media answer 502. Holds the kind as written.
     Unserved(&'static str),
+}
+
+impl BackendConfig {
+    /// The CA that is trusted beside the system's, where one is configured.
+    pub fn ca_file(&self) -> Option<&Path> {
+        match self {
+            Self::S3(s3) => s3.ca_file.as_deref(),
+            Self::Local(_) | Self::Unserved(_) => None,
+        }
+    }
 }
 
 /// `kind = "s3"`.

@@ -194,7 +194,7 @@ async fn run(cli: Cli) -> ExitCode {
 }
 
 /// Says what went wrong: each located mistake stands on a line of its own.
-fn fail(error: &dyn Error) -> ExitCode {
+pub(crate) fn fail(error: &dyn Error) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "{}", with_causes(error));
     ExitCode::FAILURE
 }

@@ -18,3 +18,5 @@ mod ranges;
 mod redirects;
 mod revocation;
 mod sharing;
+mod soak;
+mod tls;
