@@ -5,6 +5,7 @@ use lockgate::backend::{Backend, BackendError, Call, Condition, Conditional, Lis
 use lockgate::ids::StorageId;
 use lockgate::object::{ETag, ObjectLocation, ObjectMeta};
 
+use crate::cli::{run_with, said};
 use crate::support::content::Pattern;
 use crate::support::fake_gcs::{self, FakeGcs};
 use crate::support::gateway::Setup;
@@ -283,4 +284,30 @@ async fn pages_that_are_short_or_empty_do_not_end_a_listing() {
         .collect();
     assert_eq!(keys, [("1", 5), ("2", 6)]);
     assert_eq!(google.asked("/storage").len(), 3);
+}
+
+#[tokio::test]
+async fn check_tries_it_and_names_a_bucket_that_is_not_there() {
+    let Some(gcs) = FakeGcs::start("media").await else {
+        return;
+    };
+    gcs.put("media", "a.mp4", "abc").await;
+    let check = |bucket: &str| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let output = run_with(
+            &Setup::over(&gcs.section(bucket)),
+            directory.path(),
+            &["check"],
+        );
+        (output.status.code(), said(&output))
+    };
+    let (code, good) = check("media");
+    assert_eq!(code, Some(0), "{good}");
+    assert!(good.contains("a.mp4: 3 bytes, video/mp4"), "{good}");
+    let (code, bad) = check("no-bucket");
+    assert_eq!(code, Some(1), "{bad}");
+    assert!(
+        bad.contains("no such bucket") && bad.contains("correct bucket"),
+        "{bad}"
+    );
 }

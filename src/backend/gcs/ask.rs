@@ -56,10 +56,10 @@ async fn bytes(
                 let said = explanation(answer.body());
                 (format!("it answered {} {said}", status.as_u16()), transient)
             }
-            Err(error) => (
-                error.to_string(),
-                matches!(error, BackendError::Unavailable(_)),
-            ),
+            // It is no storage that these say to be out of order.
+            Err(BackendError::Unavailable(reason)) => (reason, true),
+            Err(BackendError::TimedOut(reason)) => (reason.to_owned(), false),
+            Err(error) => (error.to_string(), false),
         };
         if !transient || tries == MAX_TRIES {
             return Err(refused(whom, reason.trim_end()));
@@ -141,7 +141,7 @@ pub fn request(
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
-    request
-        .body(Full::new(body))
-        .map_err(|error| BackendError::NoCredentials(format!("cannot ask {url:?}: {error}")))
+    request.body(Full::new(body)).map_err(|error| {
+        BackendError::NoCredentials(format!("what is configured is no address: {error}"))
+    })
 }
