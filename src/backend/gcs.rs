@@ -34,8 +34,8 @@ use super::config::GcsConfig;
 use super::http::{HttpClient, content_length, object_meta, partial_content};
 use super::renewing::{Clock, Renewing};
 use super::{
-    Backend, BackendError, Call, Condition, Conditional, Fetched, Listed, Presign, PresignOptions,
-    PresignedUrl,
+    Backend, BackendError, Call, Condition, Conditional, Fetched, Listed, Page, Presign,
+    PresignOptions, PresignedUrl,
 };
 use crate::object::{ObjectLocation, ObjectMeta};
 use crate::secret::Secret;
@@ -155,7 +155,7 @@ impl Gcs {
         prefix: &str,
         limit: usize,
         page_token: Option<&str>,
-    ) -> Result<Page, BackendError> {
+    ) -> Result<ObjectsPage, BackendError> {
         let mut url = format!(
             "{}/storage/v1/b/{}/o?maxResults={limit}&fields=items(name,size),nextPageToken&prefix={}",
             self.endpoint,
@@ -238,24 +238,15 @@ impl Backend for Gcs {
         &self,
         _bucket: &str,
         prefix: &str,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Listed>, BackendError> {
-        let mut listed = Vec::new();
-        let mut page_token: Option<String> = None;
-        // A page may be short, or empty, and still not be the last.
-        while listed.len() < limit {
-            let asked = (limit - listed.len()).min(MAX_PAGE);
-            let page = self.page(prefix, asked, page_token.as_deref()).await?;
-            for item in page.items {
-                listed.push(item.try_into()?);
-            }
-            page_token = page.next_page_token;
-            if page_token.is_none() {
-                break;
-            }
-        }
-        listed.truncate(limit);
-        Ok(listed)
+    ) -> Result<Page, BackendError> {
+        let page = self.page(prefix, limit.min(MAX_PAGE), after).await?;
+        let entries = page.items.into_iter().map(Listed::try_from);
+        Ok(Page {
+            entries: entries.collect::<Result<_, _>>()?,
+            next: page.next_page_token,
+        })
     }
 
     fn credential_expiry(&self) -> Option<SystemTime> {
@@ -285,7 +276,7 @@ fn unwritable(error: http::Error) -> BackendError {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Page {
+struct ObjectsPage {
     #[serde(default)]
     items: Vec<Item>,
     next_page_token: Option<String>,

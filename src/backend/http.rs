@@ -16,17 +16,17 @@ use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::proxy::ProxyConnector;
 use super::{BackendError, ByteStream, Fetched};
 use crate::object::{ETag, ObjectMeta};
 
 /// A storage that does not accept a connection in this time is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// A storage that does not begin to answer in this time, connection and handshake included, is too slow to wait for.
-const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle connections are given up before the usual 20 s at which S3 gives them up.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// No error document of a store is longer; what is longer is not read.
@@ -58,14 +58,24 @@ pub enum HttpClientError {
 /// A pooled client; cheap to clone.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<ProxyConnector>, Full<Bytes>>,
     stall_timeout: Duration,
 }
 
 impl HttpClient {
-    /// A client that trusts the system's authorities and, where given, those of `ca_file` (PEM). A body that brings
-    /// no byte for `stall_timeout` fails.
+    /// A client that trusts the system's authorities and, where given, those of `ca_file` (PEM). Storage that
+    /// brings no byte for `stall_timeout`, the first one included, fails. Goes through the proxy that the environment
+    /// names for a host.
     pub fn new(ca_file: Option<&Path>, stall_timeout: Duration) -> Result<Self, HttpClientError> {
+        Self::through(Matcher::from_env(), ca_file, stall_timeout)
+    }
+
+    /// The same through other proxies than the environment's.
+    pub(super) fn through(
+        proxies: Matcher,
+        ca_file: Option<&Path>,
+        stall_timeout: Duration,
+    ) -> Result<Self, HttpClientError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -74,7 +84,7 @@ impl HttpClient {
             .with_tls_config(tls_config(ca_file)?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(tcp);
+            .wrap_connector(ProxyConnector::new(tcp, proxies));
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
@@ -111,8 +121,8 @@ impl HttpClient {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, BackendError> {
-        match tokio::time::timeout(FIRST_BYTE_TIMEOUT, self.client.request(request)).await {
-            Err(_) => Err(BackendError::TimedOut("no answer within 10 s")),
+        match tokio::time::timeout(self.stall_timeout, self.client.request(request)).await {
+            Err(_) => Err(BackendError::TimedOut("storage did not begin to answer")),
             Ok(Err(error)) if error.is_connect() => Err(BackendError::Unavailable(format!(
                 "cannot connect: {}",
                 innermost(&error)

@@ -90,7 +90,9 @@ pub fn advice(error: &BackendError, gcs: &GcsConfig) -> String {
             "gcloud storage buckets add-iam-policy-binding gs://{bucket} --member=serviceAccount:EMAIL \
              --role=roles/storage.legacyObjectReader (it has storage.objects.get alone, which is enough to read)"
         ),
-        BackendError::NoCredentials(said) => no_credentials(said),
+        BackendError::NoCredentials(said) | BackendError::CredentialsUnavailable(said) => {
+            no_credentials(said)
+        }
         BackendError::Changed => "try again: the object was written to meanwhile".into(),
         BackendError::RangeNotSatisfiable => "try another object: this one is shorter".into(),
         BackendError::Throttled(_) => "try again later: Cloud Storage raises a bucket's rate as it is used".into(),

@@ -17,10 +17,13 @@ use http::Method;
 use tempfile::TempDir;
 
 use super::client::Client;
-use super::{eventually, free_ports};
+use super::eventually;
+use super::free_ports;
 
 const ID: &str = "GK31c2f218a2e44f485b94239e";
 const SECRET: &str = "b892c0665f0ada8a4755dae98baa3b133590e11dae3bcc1f9d769d67f16c3835";
+/// Not the one that is begun with: sections name no region, so that every test has it found out.
+const REGION: &str = "garage-east";
 const RPC_SECRET: &str = "4425f5c26c5e11581d3223904324dcb5b5d5dfb14e5e7f35e38c595424f5f1e6";
 
 /// A running server; killed when dropped, and by the kernel when the test's process ends otherwise.
@@ -40,6 +43,16 @@ impl Garage {
             eprintln!("SKIPPED, for garage is not installed: run tests/servers");
             return None;
         };
+        for _ in 0..3 {
+            let garage = Self::begin(program.clone());
+            if let Some(garage) = garage.laid_out().await {
+                return Some(garage);
+            }
+        }
+        panic!("garage ends as soon as it has started");
+    }
+
+    fn begin(program: PathBuf) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let [s3, rpc] = free_ports();
         std::fs::write(
@@ -48,17 +61,13 @@ impl Garage {
         )
         .expect("its configuration is written");
         let endpoint = format!("http://127.0.0.1:{s3}");
-        let process = serve(&program, directory.path());
-        let client = Client::new(&endpoint);
-        let garage = Self {
-            process,
+        Self {
+            process: serve(&program, directory.path()),
+            client: Client::new(&endpoint),
             directory,
             program,
             endpoint,
-            client,
-        };
-        garage.lay_out().await;
-        Some(garage)
+        }
     }
 
     /// Makes a bucket.
@@ -83,22 +92,16 @@ impl Garage {
     pub fn section(&self, bucket: &str) -> String {
         let endpoint = &self.endpoint;
         format!(
-            "kind = 's3'\nbucket = '{bucket}'\nendpoint = '{endpoint}'\nregion = 'us-east-1'\n\
+            "kind = 's3'\nbucket = '{bucket}'\nendpoint = '{endpoint}'\n\
              access_key_id = '{ID}'\nsecret_access_key = '{SECRET}'\n"
         )
     }
 
-    /// One node, one key, as soon as it answers.
-    async fn lay_out(&self) {
-        let node = eventually("garage's node id", async || {
-            self.command(&["node", "id", "-q"])
-        })
-        .await;
-        let node = &node[..16];
-        eventually("garage's layout", async || {
-            self.command(&["layout", "assign", "-z", "dc1", "-c", "2G", node])
-        })
-        .await;
+    /// One node, one key, as soon as it answers; `None` where it has ended, for somebody took its port.
+    async fn laid_out(mut self) -> Option<Self> {
+        let node = self.once_it_answers(&["node", "id", "-q"]).await?;
+        let assign = ["layout", "assign", "-z", "dc1", "-c", "2G", &node[..16]];
+        self.once_it_answers(&assign).await?;
         for command in [
             &["layout", "apply", "--version", "1"][..],
             &["key", "import", "--yes", "-n", "tests", ID, SECRET],
@@ -107,6 +110,16 @@ impl Garage {
             self.command(command)
                 .unwrap_or_else(|| panic!("garage refused {command:?}"));
         }
+        Some(self)
+    }
+
+    async fn once_it_answers(&mut self, arguments: &[&str]) -> Option<String> {
+        eventually("garage answers", async || {
+            let ended = self.process.try_wait().expect("its state is known");
+            let said = self.command(arguments);
+            (ended.is_some() || said.is_some()).then_some(said)
+        })
+        .await
     }
 
     fn command(&self, arguments: &[&str]) -> Option<String> {
@@ -182,7 +195,7 @@ fn configuration(directory: &Path, s3: u16, rpc: u16) -> String {
         "metadata_dir = '{directory}/meta'\ndata_dir = '{directory}/data'\ndb_engine = 'sqlite'\n\
          replication_factor = 1\nrpc_bind_addr = '127.0.0.1:{rpc}'\nrpc_public_addr = '127.0.0.1:{rpc}'\n\
          rpc_secret = '{RPC_SECRET}'\nmetadata_fsync = false\ndata_fsync = false\n\
-         [s3_api]\ns3_region = 'us-east-1'\napi_bind_addr = '127.0.0.1:{s3}'\nroot_domain = '.s3.localhost'\n"
+         [s3_api]\ns3_region = '{REGION}'\napi_bind_addr = '127.0.0.1:{s3}'\nroot_domain = '.s3.localhost'\n"
     )
 }
 
@@ -195,7 +208,7 @@ fn signature(method: &str, url: &str) -> Vec<(String, String)> {
     settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
     let parameters = SigningParams::builder()
         .identity(&identity)
-        .region("us-east-1")
+        .region(REGION)
         .name("s3")
         .time(SystemTime::now())
         .settings(settings)

@@ -6,9 +6,11 @@ pub mod fake_gcs;
 pub mod garage;
 pub mod gateway;
 pub mod google;
+pub mod moto;
 pub mod process;
 pub mod raw;
 pub mod store;
+pub mod stub;
 pub mod token;
 pub mod uri;
 
@@ -34,14 +36,6 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
     }
 }
 
-/// Ports that were free a moment ago, for processes that have to be told theirs.
-pub fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners: [TcpListener; N] = std::array::from_fn(|_| {
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free")
-    });
-    listeners.map(|listener| listener.local_addr().expect("it is bound").port())
-}
-
 /// Bytes of memory that this process holds.
 pub fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("a Linux machine");
@@ -62,4 +56,12 @@ pub async fn gateway_over_store() -> (store::Store, gateway::Gateway) {
     let store = store::Store::start().await;
     let gateway = gateway::Setup::over(&store.section("media")).start().await;
     (store, gateway)
+}
+
+/// Ports that were free a moment ago: Garage has to be told its own.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: [TcpListener; N] = std::array::from_fn(|_| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free")
+    });
+    listeners.map(|listener| listener.local_addr().expect("it is bound").port())
 }
