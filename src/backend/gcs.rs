@@ -107,13 +107,25 @@ impl Gcs {
         }
     }
 
-    async fn authorized<B>(&self, mut request: Request<B>) -> Result<Request<B>, BackendError> {
-        if let Some(tokens) = &self.tokens {
-            let token = tokens.current().await?;
-            let fields = request.headers_mut();
-            fields.insert(header::AUTHORIZATION, ask::bearer(&token)?);
+    /// Sends on behalf of the identity; once more with a new token, where storage takes the old one for ended.
+    async fn send(
+        &self,
+        request: Request<Empty<Bytes>>,
+    ) -> Result<Response<Incoming>, BackendError> {
+        let Some(tokens) = &self.tokens else {
+            return self.client.send(request).await;
+        };
+        let token = tokens.current().await?;
+        let response = self
+            .client
+            .send(authorized(request.clone(), &token)?)
+            .await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
         }
-        Ok(request)
+        tokens.forget_refused(&token);
+        let token = tokens.current().await?;
+        self.client.send(authorized(request, &token)?).await
     }
 
     /// Asks for an object, of the pinned generation where one is pinned.
@@ -137,7 +149,7 @@ impl Gcs {
             request = request.header("traceparent", traceparent);
         }
         let request = request.body(Empty::<Bytes>::new()).map_err(unwritable)?;
-        let response = self.client.send(self.authorized(request).await?).await?;
+        let response = self.send(request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -147,33 +159,6 @@ impl Gcs {
             // Another generation may be there: the one that was asked for is not.
             BackendError::NotFound if pinned.is_some() => BackendError::Changed,
             error => error,
-        })
-    }
-
-    async fn page(
-        &self,
-        prefix: &str,
-        limit: usize,
-        page_token: Option<&str>,
-    ) -> Result<ObjectsPage, BackendError> {
-        let mut url = format!(
-            "{}/storage/v1/b/{}/o?maxResults={limit}&fields=items(name,size),nextPageToken&prefix={}",
-            self.endpoint,
-            utf8_percent_encode(&self.bucket, UNRESERVED),
-            utf8_percent_encode(prefix, UNRESERVED)
-        );
-        if let Some(token) = page_token {
-            url = format!("{url}&pageToken={}", utf8_percent_encode(token, UNRESERVED));
-        }
-        let request = Request::get(url)
-            .body(Full::default())
-            .map_err(unwritable)?;
-        let answer = self.client.fetch(self.authorized(request).await?).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(refusal::json(answer.status(), answer.body()));
-        }
-        serde_json::from_slice(answer.body()).map_err(|error| {
-            BackendError::Protocol(format!("a listing that cannot be read: {error}"))
         })
     }
 }
@@ -241,12 +226,28 @@ impl Backend for Gcs {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page, BackendError> {
-        let page = self.page(prefix, limit.min(MAX_PAGE), after).await?;
-        let entries = page.items.into_iter().map(Listed::try_from);
-        Ok(Page {
-            entries: entries.collect::<Result<_, _>>()?,
-            next: page.next_page_token,
-        })
+        let mut url = format!(
+            "{}/storage/v1/b/{}/o?maxResults={}&fields=items(name,size),nextPageToken&prefix={}",
+            self.endpoint,
+            utf8_percent_encode(&self.bucket, UNRESERVED),
+            limit.min(MAX_PAGE),
+            utf8_percent_encode(prefix, UNRESERVED)
+        );
+        if let Some(token) = after {
+            url = format!("{url}&pageToken={}", utf8_percent_encode(token, UNRESERVED));
+        }
+        let request = Request::get(url)
+            .body(Full::default())
+            .map_err(unwritable)?;
+        let request = match &self.tokens {
+            Some(tokens) => authorized(request, &*tokens.current().await?)?,
+            None => request,
+        };
+        let answer = self.client.fetch(request).await?;
+        match answer.status() {
+            StatusCode::OK => listing(answer.body()),
+            status => Err(refusal::json(status, answer.body())),
+        }
     }
 
     fn credential_expiry(&self) -> Option<SystemTime> {
@@ -270,35 +271,44 @@ impl Presign for Gcs {
     }
 }
 
+fn authorized<B>(mut request: Request<B>, token: &Secret) -> Result<Request<B>, BackendError> {
+    let fields = request.headers_mut();
+    fields.insert(header::AUTHORIZATION, ask::bearer(token)?);
+    Ok(request)
+}
+
 fn unwritable(error: http::Error) -> BackendError {
     BackendError::Protocol(format!("the request cannot be written: {error}"))
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ObjectsPage {
-    #[serde(default)]
-    items: Vec<Item>,
-    next_page_token: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Item {
-    name: String,
-    /// A number, written as text.
-    size: String,
-}
-
-impl TryFrom<Item> for Listed {
-    type Error = BackendError;
-
-    fn try_from(item: Item) -> Result<Self, BackendError> {
-        let complete_length = item.size.parse();
-        let complete_length = complete_length
-            .map_err(|_| BackendError::Protocol("a listed size that is no number".into()))?;
-        Ok(Self {
-            key: item.name,
-            complete_length,
-        })
+/// "Objects: list" of the JSON API.
+fn listing(document: &[u8]) -> Result<Page, BackendError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Objects {
+        #[serde(default)]
+        items: Vec<Item>,
+        next_page_token: Option<String>,
     }
+    #[derive(Deserialize)]
+    struct Item {
+        name: String,
+        /// A number, written as text.
+        size: String,
+    }
+    let unreadable = |error: &dyn std::fmt::Display| {
+        BackendError::Protocol(format!("a listing that cannot be read: {error}"))
+    };
+    let objects: Objects = serde_json::from_slice(document).map_err(|error| unreadable(&error))?;
+    let listed = |item: Item| {
+        Ok(Listed {
+            complete_length: item.size.parse().map_err(|error| unreadable(&error))?,
+            key: item.name,
+        })
+    };
+    let entries = objects.items.into_iter().map(listed);
+    Ok(Page {
+        entries: entries.collect::<Result<_, BackendError>>()?,
+        next: objects.next_page_token,
+    })
 }
