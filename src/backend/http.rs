@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, Request, Response, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -31,6 +31,8 @@ const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// No error document of a store is longer; what is longer is not read.
 const ERROR_DOCUMENT_LIMIT: usize = 64 << 10;
+/// No token and no page of a listing is longer.
+const DOCUMENT_LIMIT: usize = 4 << 20;
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +58,7 @@ pub enum HttpClientError {
 /// A pooled client; cheap to clone.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     stall_timeout: Duration,
 }
 
@@ -87,6 +89,27 @@ impl HttpClient {
     pub async fn send(
         &self,
         request: Request<Empty<Bytes>>,
+    ) -> Result<Response<Incoming>, BackendError> {
+        self.begin(request.map(|_| Full::default())).await
+    }
+
+    /// Sends a request, for a token or a listing, and reads the whole answer, whatever its status.
+    pub async fn fetch(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Bytes>, BackendError> {
+        let (head, body) = self.begin(request).await?.into_parts();
+        let whole = Limited::new(body, DOCUMENT_LIMIT).collect();
+        let whole = tokio::time::timeout(self.stall_timeout, whole)
+            .await
+            .map_err(|_| BackendError::TimedOut("storage stalled in the middle of a document"))?
+            .map_err(|error| BackendError::Unavailable(error.to_string()))?;
+        Ok(Response::from_parts(head, whole.to_bytes()))
+    }
+
+    async fn begin(
+        &self,
+        request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, BackendError> {
         match tokio::time::timeout(FIRST_BYTE_TIMEOUT, self.client.request(request)).await {
             Err(_) => Err(BackendError::TimedOut("no answer within 10 s")),
