@@ -14,6 +14,10 @@ pub enum BackendConfig {
     /// A kind that the contract names and this version does not serve yet: accepted, warned about at start, and
     /// its media answer 502. Holds the kind as written.
     Unserved(&'static str),
+    /// A volume of a Databricks workspace.
+    Databricks(DatabricksConfig),
+    /// String values of a Redis database.
+    Redis(RedisConfig),
 }
 
 /// `kind = "s3"`.
@@ -56,4 +60,50 @@ pub struct StaticCredentials {
 pub struct LocalConfig {
     /// The directory that holds the files.
     pub root: PathBuf,
+}
+
+/// `kind = "databricks"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabricksConfig {
+    /// The workspace, `https://host`.
+    pub host: url::Url,
+    /// `catalog/schema/volume`.
+    pub volume: String,
+    /// Whose requests these are.
+    pub identity: DatabricksIdentity,
+    /// A CA to trust beside the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Who asks a Databricks workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatabricksIdentity {
+    /// The owner of a personal access token.
+    Token(Secret),
+    /// A service principal, by OAuth.
+    Client {
+        /// Its application id, not a secret.
+        client_id: String,
+        /// Its OAuth secret.
+        client_secret: Secret,
+    },
+}
+
+/// `kind = "redis"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisConfig {
+    /// The server's name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The number of the database.
+    pub db: u32,
+    /// The ACL user; the default user where none is set.
+    pub username: Option<String>,
+    /// The user's password, or the server's.
+    pub password: Option<Secret>,
+    /// Whether TLS is spoken.
+    pub tls: bool,
+    /// A CA to trust beside the system's, PEM.
+    pub ca_file: Option<PathBuf>,
 }

@@ -15,7 +15,7 @@ use futures_util::stream;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::config::LocalConfig;
-use super::{Backend, BackendError, ByteStream, Call, Condition, Conditional, Fetched, Listed};
+use super::{Backend, BackendError, ByteStream, Call, Conditional, Fetched, Listed};
 use crate::object::{ETag, ObjectMeta};
 
 /// How much one read takes: large enough that a switch of threads does not show.
@@ -120,7 +120,7 @@ fn meta(file: &File) -> io::Result<Option<ObjectMeta>> {
 impl Backend for Local {
     async fn head(&self, call: Call<'_>) -> Result<Conditional<ObjectMeta>, BackendError> {
         let Opened { meta, .. } = self.open(&call).await?;
-        Ok(if holds(&call.condition, &meta)? {
+        Ok(if call.condition.lets_through(&meta.etag)? {
             Conditional::Is(meta)
         } else {
             Conditional::NotModified
@@ -133,7 +133,7 @@ impl Backend for Local {
         range: Range<u64>,
     ) -> Result<Conditional<Fetched>, BackendError> {
         let Opened { file, meta } = self.open(&call).await?;
-        if !holds(&call.condition, &meta)? {
+        if !call.condition.lets_through(&meta.etag)? {
             return Ok(Conditional::NotModified);
         }
         if range.start >= meta.complete_length {
@@ -152,16 +152,6 @@ impl Backend for Local {
     ) -> Result<Vec<Listed>, BackendError> {
         let (root, prefix) = (self.config.root.clone(), prefix.to_owned());
         off_runtime(move || list_below(&root, &prefix, limit)).await
-    }
-}
-
-/// Whether the condition lets the answer through; `false` is "not modified".
-fn holds(condition: &Condition, meta: &ObjectMeta) -> Result<bool, BackendError> {
-    match condition {
-        Condition::None => Ok(true),
-        Condition::IfMatch(etag) if *etag == meta.etag => Ok(true),
-        Condition::IfMatch(_) => Err(BackendError::Changed),
-        Condition::IfNoneMatch(etag) => Ok(*etag != meta.etag),
     }
 }
 

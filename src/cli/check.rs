@@ -6,6 +6,7 @@ mod advice;
 mod local;
 mod network;
 mod object;
+mod other;
 mod redirect;
 mod report;
 mod s3;
@@ -230,6 +231,9 @@ async fn check_storage(
                 stall_timeout,
             )
             .await
+        }
+        BackendConfig::Databricks(_) | BackendConfig::Redis(_) => {
+            other::check(&objects).await
         }
         // `app::backend` has said that it serves no such kind.
         BackendConfig::Unserved(_) => vec![],

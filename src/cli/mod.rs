@@ -248,6 +248,8 @@ fn kind(config: &config::StorageConfig) -> &'static str {
         BackendConfig::S3(_) => "s3",
         BackendConfig::Local(_) => "local",
         BackendConfig::Unserved(kind) => kind,
+        BackendConfig::Databricks(_) => "databricks",
+        BackendConfig::Redis(_) => "redis",
     }
 }
 

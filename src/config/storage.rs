@@ -1,5 +1,8 @@
 //! What a `[[storage]]` means, by its kind.
 
+mod databricks;
+mod redis;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,8 +126,14 @@ fn backend(
         }
         Kind::Gcs => unserved::<raw::Gcs>(reader, at, "gcs", table),
         Kind::Azure => unserved::<raw::Azure>(reader, at, "azure", table),
-        Kind::Databricks => unserved::<raw::Databricks>(reader, at, "databricks", table),
-        Kind::Redis => unserved::<raw::Redis>(reader, at, "redis", table),
+        Kind::Databricks => {
+            let written = reader.section(at, Some(table))?;
+            databricks::config(reader, at, written).map(BackendConfig::Databricks)
+        }
+        Kind::Redis => {
+            let written = reader.section(at, Some(table))?;
+            redis::config(reader, at, written).map(BackendConfig::Redis)
+        }
     }
 }
 

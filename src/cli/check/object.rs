@@ -179,13 +179,16 @@ impl Objects<'_> {
         match &self.storage.backend {
             BackendConfig::S3(s3) => s3.endpoint.is_none(),
             BackendConfig::Local(_) | BackendConfig::Unserved(_) => true,
+            // These say "denied" of a token or a password that is not valid, too.
+            BackendConfig::Databricks(_) | BackendConfig::Redis(_) => false,
         }
     }
 
     fn bucket(&self) -> &str {
         match &self.storage.backend {
             BackendConfig::S3(s3) => &s3.bucket,
-            BackendConfig::Local(_) | BackendConfig::Unserved(_) => "",
+            BackendConfig::Databricks(databricks) => &databricks.volume,
+            BackendConfig::Local(_) | BackendConfig::Unserved(_) | BackendConfig::Redis(_) => "",
         }
     }
 }

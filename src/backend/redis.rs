@@ -1,0 +1,312 @@
+//! String values of a Redis database, each one object.
+//!
+//! Redis has no versions and no times, so a version is what the value itself is: its length and its SHA-1, taken by a
+//! script in the same step as the bytes (Redis' "Scripting with Lua": nothing runs beside a script). A read is thereby
+//! pinned exactly, and costs the server one pass over the whole value (SHA-1 runs at some hundred MB/s, and nobody else
+//! is served meanwhile). Where scripts are refused, a value of up to 8 MiB is read whole by GETRANGE, which is as
+//! atomic, and hashed here; a longer one is refused rather than read in pieces that may be of two versions.
+//!
+//! Follows the command reference (EVAL, GETRANGE, SCAN). Never writes, never presigns.
+
+mod connection;
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use futures_util::stream;
+use redis::{Value, cmd};
+
+use super::config::RedisConfig;
+use super::http::HttpClientError;
+use super::{Backend, BackendError, Call, Conditional, Fetched, Listed};
+use crate::object::{ETag, ObjectMeta};
+use connection::{Connection, Open, Refusal};
+
+/// Length, SHA-1 and a range of a value, all of the same moment; nil where there is none.
+const READ: &str = "local value = redis.call('GET', KEYS[1])
+if not value then return false end
+return { #value, redis.sha1hex(value), string.sub(value, ARGV[1] + 1, ARGV[2]) }";
+/// What is read whole where no script may run: one window, so that such a value costs no more than one.
+const WHOLE_LIMIT: usize = 8 << 20;
+/// No value is longer (`proto-max-bulk-len` is 512 MiB, and 4 GiB at the very most): where a range's end is cut, so
+/// that Lua's numbers hold it exactly.
+const LENGTH_LIMIT: u64 = 1 << 40;
+/// How many keys a step of SCAN looks at, and how many steps a listing takes at most: it may pass over a million keys.
+const SCAN_COUNT: usize = 1000;
+const MAX_SCANS: usize = 1000;
+
+/// One database.
+pub struct Redis {
+    connection: Connection,
+}
+
+/// A value, or as much of it as was asked for.
+struct Read {
+    meta: ObjectMeta,
+    bytes: Bytes,
+}
+
+impl Redis {
+    /// Connects when it is first asked.
+    pub fn new(config: RedisConfig) -> Result<Self, HttpClientError> {
+        Ok(Self {
+            connection: Connection::new(config)?,
+        })
+    }
+
+    /// The bytes of `range` that the value has, and the version that they are of.
+    async fn read(&self, key: &str, range: Range<u64>) -> Result<Read, BackendError> {
+        let open = self.connection.open().await?;
+        if open.refuses_scripts() {
+            return self.read_whole(&open, key, range).await;
+        }
+        match self.read_by_script(&open, key, range.clone()).await {
+            Err(refusal) if refusal.of_command => {
+                // It may as well be the key that is refused: then this fails, too, and nothing is learnt.
+                let read = self.read_whole(&open, key, range).await;
+                let known = matches!(read, Ok(_) | Err(BackendError::NotFound));
+                if known && open.remember_scripts_refused() {
+                    tracing::warn!(
+                        "redis refuses scripts (EVAL): values are read whole, and those above 8 MiB not at all"
+                    );
+                }
+                read
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    async fn read_by_script(
+        &self,
+        open: &Open,
+        key: &str,
+        range: Range<u64>,
+    ) -> Result<Read, Refusal> {
+        let mut command = cmd("EVAL");
+        command
+            .arg(READ)
+            .arg(1)
+            .arg(key)
+            .arg(range.start.min(LENGTH_LIMIT))
+            .arg(range.end.min(LENGTH_LIMIT));
+        let value = self.connection.ask(open, &command).await?;
+        let read = match value {
+            Value::Nil => Err(BackendError::NotFound),
+            Value::Array(answer) => parse(answer),
+            _ => Err(surprise()),
+        };
+        read.map_err(|error| Refusal {
+            error,
+            of_command: false,
+        })
+    }
+
+    async fn read_whole(
+        &self,
+        open: &Open,
+        key: &str,
+        range: Range<u64>,
+    ) -> Result<Read, BackendError> {
+        // Both ends are inclusive: one byte more than is taken tells that there is more.
+        let mut command = cmd("GETRANGE");
+        command.arg(key).arg(0).arg(WHOLE_LIMIT);
+        let Value::BulkString(value) = self.connection.ask(open, &command).await? else {
+            return Err(surprise());
+        };
+        if value.is_empty() {
+            // GETRANGE tells what is empty and what is not there the same.
+            let there = self
+                .connection
+                .ask(open, cmd("EXISTS").arg(key))
+                .await?;
+            if there == Value::Int(0) {
+                return Err(BackendError::NotFound);
+            }
+        }
+        if value.len() > WHOLE_LIMIT {
+            return Err(BackendError::AccessDenied(
+                "a value above 8 MiB is read by a script: allow the command EVAL".into(),
+            ));
+        }
+        let value = Bytes::from(value);
+        let hashed = value.clone();
+        // Some milliseconds for the longest.
+        let hash = tokio::task::spawn_blocking(move || sha1(&hashed)).await;
+        let hash = hash.map_err(|_| BackendError::Unavailable("the hashing thread ended".into()))?;
+        let length = value.len() as u64;
+        let (start, end) = (range.start.min(length), range.end.min(length));
+        let bytes = match start < end {
+            true => value.slice(start as usize..end as usize),
+            false => Bytes::new(),
+        };
+        Ok(Read {
+            meta: meta(length, &hash)?,
+            bytes,
+        })
+    }
+}
+
+#[async_trait]
+impl Backend for Redis {
+    async fn head(&self, call: Call<'_>) -> Result<Conditional<ObjectMeta>, BackendError> {
+        let read = self.read(&call.location.key, 0..0).await?;
+        Ok(match call.condition.lets_through(&read.meta.etag)? {
+            true => Conditional::Is(read.meta),
+            false => Conditional::NotModified,
+        })
+    }
+
+    async fn get(
+        &self,
+        call: Call<'_>,
+        range: Range<u64>,
+    ) -> Result<Conditional<Fetched>, BackendError> {
+        let Read { meta, bytes } = self.read(&call.location.key, range.clone()).await?;
+        if !call.condition.lets_through(&meta.etag)? {
+            return Ok(Conditional::NotModified);
+        }
+        let end = range.end.min(meta.complete_length);
+        if range.start >= end {
+            return Err(BackendError::RangeNotSatisfiable);
+        }
+        if bytes.len() as u64 != end - range.start {
+            return Err(BackendError::Protocol(
+                "another range than was asked for".into(),
+            ));
+        }
+        Ok(Conditional::Is(Fetched {
+            meta,
+            range: range.start..end,
+            body: Box::pin(stream::iter([Ok(bytes)])),
+        }))
+    }
+
+    async fn list(
+        &self,
+        _bucket: &str,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<Vec<Listed>, BackendError> {
+        let open = self.connection.open().await?;
+        let mut seen = HashSet::new();
+        let mut found = vec![];
+        let mut cursor = b"0".to_vec();
+        for _ in 0..MAX_SCANS {
+            let (next, keys) = self.scan(&open, &cursor, prefix).await?;
+            // A key may come twice while the table is resized.
+            let new = keys.into_iter().filter(|key| seen.insert(key.clone()));
+            found.extend(self.lengths(&open, new.collect()).await?);
+            if found.len() >= limit || next == b"0" {
+                break;
+            }
+            cursor = next;
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+}
+
+impl Redis {
+    /// A step of SCAN: the next cursor, and keys; those that are not UTF-8 have no URI and are left out.
+    async fn scan(
+        &self,
+        open: &Open,
+        cursor: &[u8],
+        prefix: &str,
+    ) -> Result<(Vec<u8>, Vec<String>), BackendError> {
+        let mut command = cmd("SCAN");
+        command
+            .arg(cursor)
+            .arg("MATCH")
+            .arg(format!("{}*", literal(prefix)))
+            .arg("COUNT")
+            .arg(SCAN_COUNT);
+        let Value::Array(answer) = self.connection.ask(open, &command).await? else {
+            return Err(surprise());
+        };
+        let Ok([Value::BulkString(next), Value::Array(keys)]) = <[Value; 2]>::try_from(answer)
+        else {
+            return Err(surprise());
+        };
+        let text = |key| match key {
+            Value::BulkString(key) => String::from_utf8(key).ok(),
+            _ => None,
+        };
+        Ok((next, keys.into_iter().filter_map(text).collect()))
+    }
+
+    /// The keys that hold strings, with their lengths.
+    async fn lengths(&self, open: &Open, keys: Vec<String>) -> Result<Vec<Listed>, BackendError> {
+        if keys.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut commands = redis::pipe();
+        for key in &keys {
+            commands.cmd("STRLEN").arg(key);
+        }
+        let lengths = self.connection.ask_all(open, &commands).await?;
+        let listed = |(key, length)| match length {
+            Value::Int(length) => Some(Listed {
+                key,
+                complete_length: u64::try_from(length).ok()?,
+            }),
+            // Another type than a string, or gone since.
+            _ => None,
+        };
+        Ok(keys.into_iter().zip(lengths).filter_map(listed).collect())
+    }
+}
+
+/// A glob-style pattern (KEYS, SCAN) that matches this text alone.
+fn literal(text: &str) -> String {
+    let special = |c| matches!(c, '*' | '?' | '[' | ']' | '\\' | '^');
+    let mut pattern = String::with_capacity(text.len());
+    for c in text.chars() {
+        if special(c) {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+/// What [`READ`] returned.
+fn parse(answer: Vec<Value>) -> Result<Read, BackendError> {
+    let Ok([Value::Int(length), Value::BulkString(hash), Value::BulkString(bytes)]) =
+        <[Value; 3]>::try_from(answer)
+    else {
+        return Err(surprise());
+    };
+    let length = u64::try_from(length).map_err(|_| surprise())?;
+    let hash = std::str::from_utf8(&hash).map_err(|_| surprise())?;
+    Ok(Read {
+        meta: meta(length, hash)?,
+        bytes: bytes.into(),
+    })
+}
+
+fn surprise() -> BackendError {
+    BackendError::Protocol("redis answered with another type than the command's".into())
+}
+
+fn sha1(value: &[u8]) -> String {
+    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, value);
+    hash.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn meta(complete_length: u64, hash: &str) -> Result<ObjectMeta, BackendError> {
+    let etag = ETag::strong(&format!("{complete_length:x}-{hash}")).ok_or_else(surprise)?;
+    Ok(ObjectMeta {
+        etag,
+        complete_length,
+        last_modified: None,
+        content_type: None,
+        content_encoding: None,
+    })
+}
+
+#[cfg(test)]
+mod tests;
