@@ -94,7 +94,10 @@ impl Databricks {
         &self,
         request: Request<Empty<Bytes>>,
     ) -> Result<Response<Incoming>, BackendError> {
-        let response = self.client.send(self.signed(request.clone()).await?).await?;
+        let response = self
+            .client
+            .send(self.signed(request.clone()).await?)
+            .await?;
         if response.status() == StatusCode::UNAUTHORIZED && self.credentials.renewable() {
             return self.client.send(self.signed(request).await?).await;
         }
@@ -102,11 +105,11 @@ impl Databricks {
     }
 
     /// A page of a listing.
-    async fn fetch(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Bytes>, BackendError> {
-        let response = self.client.fetch(self.signed(request.clone()).await?).await?;
+    async fn fetch(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, BackendError> {
+        let response = self
+            .client
+            .fetch(self.signed(request.clone()).await?)
+            .await?;
         if response.status() == StatusCode::UNAUTHORIZED && self.credentials.renewable() {
             return self.client.fetch(self.signed(request).await?).await;
         }

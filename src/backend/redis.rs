@@ -118,10 +118,7 @@ impl Redis {
         };
         if value.is_empty() {
             // GETRANGE tells what is empty and what is not there the same.
-            let there = self
-                .connection
-                .ask(open, cmd("EXISTS").arg(key))
-                .await?;
+            let there = self.connection.ask(open, cmd("EXISTS").arg(key)).await?;
             if there == Value::Int(0) {
                 return Err(BackendError::NotFound);
             }
@@ -135,7 +132,8 @@ impl Redis {
         let hashed = value.clone();
         // Some milliseconds for the longest.
         let hash = tokio::task::spawn_blocking(move || sha1(&hashed)).await;
-        let hash = hash.map_err(|_| BackendError::Unavailable("the hashing thread ended".into()))?;
+        let hash =
+            hash.map_err(|_| BackendError::Unavailable("the hashing thread ended".into()))?;
         let length = value.len() as u64;
         let (start, end) = (range.start.min(length), range.end.min(length));
         let bytes = match start < end {
@@ -275,8 +273,13 @@ fn literal(text: &str) -> String {
 
 /// What [`READ`] returned.
 fn parse(answer: Vec<Value>) -> Result<Read, BackendError> {
-    let Ok([Value::Int(length), Value::BulkString(hash), Value::BulkString(bytes)]) =
-        <[Value; 3]>::try_from(answer)
+    let Ok(
+        [
+            Value::Int(length),
+            Value::BulkString(hash),
+            Value::BulkString(bytes),
+        ],
+    ) = <[Value; 3]>::try_from(answer)
     else {
         return Err(surprise());
     };

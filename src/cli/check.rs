@@ -232,9 +232,7 @@ async fn check_storage(
             )
             .await
         }
-        BackendConfig::Databricks(_) | BackendConfig::Redis(_) => {
-            other::check(&objects).await
-        }
+        BackendConfig::Databricks(_) | BackendConfig::Redis(_) => other::check(&objects).await,
         // `app::backend` has said that it serves no such kind.
         BackendConfig::Unserved(_) => vec![],
     }

@@ -151,7 +151,9 @@ impl ServicePrincipal {
                 let metadata = serde_json::from_slice::<Metadata>(response.body()).ok();
                 metadata
                     .and_then(|metadata| Url::parse(&metadata.token_endpoint).ok())
-                    .ok_or_else(|| no_token("the workspace's oauth metadata names no token endpoint"))?
+                    .ok_or_else(|| {
+                        no_token("the workspace's oauth metadata names no token endpoint")
+                    })?
             }
             StatusCode::NOT_FOUND => here(USUAL_ENDPOINT)?,
             _ => return Err(refused(&response)),

@@ -45,7 +45,9 @@ pub struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// For at most `limit` files whose keys begin with `prefix`, which need not end at a component.
     pub fn new(prefix: &'a str, limit: usize) -> Self {
-        let directory = prefix.rsplit_once('/').map(|(above, _)| format!("/{above}"));
+        let directory = prefix
+            .rsplit_once('/')
+            .map(|(above, _)| format!("/{above}"));
         Self {
             prefix,
             limit,
@@ -123,7 +125,6 @@ async fn page(volume: &Databricks, directory: &str, token: &str) -> Result<Page,
     if response.status() != StatusCode::OK {
         return Err(refusal(response.status(), response.body()));
     }
-    serde_json::from_slice(response.body()).map_err(|error| {
-        BackendError::Protocol(format!("a listing that cannot be read: {error}"))
-    })
+    serde_json::from_slice(response.body())
+        .map_err(|error| BackendError::Protocol(format!("a listing that cannot be read: {error}")))
 }

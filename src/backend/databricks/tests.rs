@@ -27,7 +27,11 @@ fn a_version_of_this_very_second_has_a_tag_that_no_other_look_repeats() {
         let (one, other) = (VERSION.tag(at(now)), VERSION.tag(at(now)));
         assert_ne!(one, other);
         let etag = ETag::strong(&one).unwrap();
-        assert_eq!(Version::of(&etag), Some(VERSION), "and yet it can be asked for");
+        assert_eq!(
+            Version::of(&etag),
+            Some(VERSION),
+            "and yet it can be asked for"
+        );
     }
 }
 
@@ -42,7 +46,8 @@ fn a_tag_that_is_not_ours_names_no_version() {
 fn what_a_workspace_says_is_told_apart() {
     use BackendError as E;
     let said = |status: u16, code: &str| {
-        let document = format!("{{\"error_code\":\"{code}\",\"message\":\"for anna@example.com\"}}");
+        let document =
+            format!("{{\"error_code\":\"{code}\",\"message\":\"for anna@example.com\"}}");
         refusal(StatusCode::from_u16(status).unwrap(), document.as_bytes())
     };
     type Is = fn(&E) -> bool;
@@ -50,17 +55,35 @@ fn what_a_workspace_says_is_told_apart() {
         (404, "NOT_FOUND", |e| matches!(e, E::NotFound)),
         (404, "RESOURCE_DOES_NOT_EXIST", |e| matches!(e, E::NotFound)),
         (404, "", |e| matches!(e, E::NotFound)),
-        (404, "CATALOG_DOES_NOT_EXIST", |e| matches!(e, E::NoSuchBucket)),
-        (404, "SCHEMA_DOES_NOT_EXIST", |e| matches!(e, E::NoSuchBucket)),
-        (404, "VOLUME_DOES_NOT_EXIST", |e| matches!(e, E::NoSuchBucket)),
-        (401, "UNAUTHENTICATED", |e| matches!(e, E::AccessDenied(why) if why.contains("token"))),
-        (403, "PERMISSION_DENIED", |e| matches!(e, E::AccessDenied(why) if why == "PERMISSION_DENIED")),
+        (404, "CATALOG_DOES_NOT_EXIST", |e| {
+            matches!(e, E::NoSuchBucket)
+        }),
+        (404, "SCHEMA_DOES_NOT_EXIST", |e| {
+            matches!(e, E::NoSuchBucket)
+        }),
+        (404, "VOLUME_DOES_NOT_EXIST", |e| {
+            matches!(e, E::NoSuchBucket)
+        }),
+        (
+            401,
+            "UNAUTHENTICATED",
+            |e| matches!(e, E::AccessDenied(why) if why.contains("token")),
+        ),
+        (
+            403,
+            "PERMISSION_DENIED",
+            |e| matches!(e, E::AccessDenied(why) if why == "PERMISSION_DENIED"),
+        ),
         (412, "", |e| matches!(e, E::Changed)),
         (416, "", |e| matches!(e, E::RangeNotSatisfiable)),
         (429, "RESOURCE_EXHAUSTED", |e| matches!(e, E::Throttled(_))),
-        (503, "TEMPORARILY_UNAVAILABLE", |e| matches!(e, E::Throttled(_))),
+        (503, "TEMPORARILY_UNAVAILABLE", |e| {
+            matches!(e, E::Throttled(_))
+        }),
         (500, "INTERNAL_ERROR", |e| matches!(e, E::Unavailable(_))),
-        (400, "INVALID_PARAMETER_VALUE", |e| matches!(e, E::Protocol(_))),
+        (400, "INVALID_PARAMETER_VALUE", |e| {
+            matches!(e, E::Protocol(_))
+        }),
         (302, "", |e| matches!(e, E::Protocol(_))),
     ];
     for (status, code, is) in table {

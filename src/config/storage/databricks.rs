@@ -1,8 +1,8 @@
 //! `kind = "databricks"`: one volume of a workspace, and one of two identities.
 
+use crate::backend::config::{DatabricksConfig, DatabricksIdentity};
 use crate::config::raw;
 use crate::config::reader::Reader;
-use crate::backend::config::{DatabricksConfig, DatabricksIdentity};
 
 pub fn config(
     reader: &mut Reader<'_>,
@@ -51,7 +51,10 @@ fn identity(
             "token",
             "is given beside a service principal; one identity is asked for",
         )),
-        (None, None, None) => Some(("token", "is missing: give it, or client_id and client_secret")),
+        (None, None, None) => Some((
+            "token",
+            "is missing: give it, or client_id and client_secret",
+        )),
         (None, Some(_), None) => Some(("client_secret", "is missing: it goes with client_id")),
         (None, None, Some(_)) => Some(("client_id", "is missing: it goes with client_secret")),
     };

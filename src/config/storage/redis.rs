@@ -28,7 +28,8 @@ pub fn config(reader: &mut Reader<'_>, at: &str, written: raw::Redis) -> Option<
             let url = reader.public(&format!("{at}.url"), Some(url))?;
             let config = of_url(url.expose());
             if config.is_none() {
-                let message = "expected redis://[user[:password]@]host[:port][/db], or rediss:// for tls";
+                let message =
+                    "expected redis://[user[:password]@]host[:port][/db], or rediss:// for tls";
                 reader.problem(&format!("{at}.url"), message);
             }
             config?

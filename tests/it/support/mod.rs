@@ -2,10 +2,13 @@
 
 pub mod client;
 pub mod content;
+pub mod files_api;
 pub mod garage;
 pub mod gateway;
 pub mod process;
 pub mod raw;
+pub mod redis;
+pub mod shop;
 pub mod store;
 pub mod token;
 pub mod uri;
