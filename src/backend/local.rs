@@ -59,7 +59,9 @@ fn open_below(root: &std::path::Path, path: &str) -> Result<Opened, BackendError
         Ok(file) => File::from(file),
         Err(rustix::io::Errno::NOSYS) => {
             return Err(BackendError::Unavailable(
-                "this kernel has no openat2 (Linux 5.6 and later have)".into(),
+                "the kernel (before Linux 5.6) or a sandbox around us has no openat2, and without it nothing keeps a \
+                 symlink below the root"
+                    .into(),
             ));
         }
         Err(error) => return Err(cannot_open(error)),
@@ -184,6 +186,8 @@ fn read_piece(file: &File, etag: &ETag, range: Range<u64>) -> Result<Bytes, Back
     }
 }
 
+/// Walks down where keys with the prefix may be, and never through a symlink, so that it ends and stays below the root.
+/// What a link names is served and not listed; a name that is not UTF-8 has no URI and is left out.
 fn list_below(
     root: &std::path::Path,
     prefix: &str,
@@ -192,25 +196,31 @@ fn list_below(
     let mut found = Vec::new();
     let mut directories = vec![root.to_path_buf()];
     while let Some(directory) = directories.pop() {
-        for entry in std::fs::read_dir(&directory).map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            let kind = entry.file_type().map_err(unreadable)?;
-            if kind.is_dir() {
-                directories.push(entry.path());
-            }
+        let entries = match std::fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            // It may be closed to us, or be gone since its parent was read: what else there is can be listed.
+            Err(_) if directory != root => continue,
+            Err(error) => return Err(unreadable(error)),
+        };
+        for entry in entries.flatten() {
             let path = entry.path();
-            let Some(key) = path.strip_prefix(root).ok().and_then(|path| path.to_str()) else {
+            let key = path.strip_prefix(root).ok().and_then(|path| path.to_str());
+            let (Some(key), Ok(metadata)) = (key, entry.metadata()) else {
                 continue;
             };
-            if kind.is_file() && key.starts_with(prefix) {
-                let complete_length = entry.metadata().map_err(unreadable)?.len();
+            if metadata.is_dir() {
+                let inside = format!("{key}/");
+                if inside.starts_with(prefix) || prefix.starts_with(&inside) {
+                    directories.push(path);
+                }
+            } else if metadata.is_file() && key.starts_with(prefix) {
                 found.push(Listed {
                     key: key.to_owned(),
-                    complete_length,
+                    complete_length: metadata.len(),
                 });
-            }
-            if found.len() == limit {
-                return Ok(found);
+                if found.len() == limit {
+                    return Ok(found);
+                }
             }
         }
     }

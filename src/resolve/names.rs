@@ -158,7 +158,8 @@ fn key_in_database<'a>(
         _ => (authority, 6379),
     };
     let named = named.trim_start_matches('[').trim_end_matches(']');
-    if !authority.is_empty() && !(named.eq_ignore_ascii_case(host) && named_port == port) {
+    let is_here = named.eq_ignore_ascii_case(host) && named_port == port;
+    if !is_here && !authority.is_empty() {
         return None;
     }
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());

@@ -7,6 +7,7 @@ use lockgate::object::ObjectLocation;
 use lockgate::secret::Secret;
 
 use crate::points;
+use crate::ranges::CONTENT;
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::redis::{PASSWORD, Redis};
@@ -100,59 +101,7 @@ async fn a_value_that_is_replaced_aborts_the_body_and_never_mixes() {
 }
 
 #[tokio::test]
-async fn a_user_who_may_only_get_and_eval_is_enough() {
-    let Some(redis) = Redis::start().await else {
-        return;
-    };
-    redis.user("reader", &["+get", "+eval"]).await;
-    redis.put("a.png", vec![7; WINDOW + 1]).await;
-    let backend = backend(&redis, "reader");
-    let (_, length) = head(&backend, "a.png").await.expect("it reads");
-    assert_eq!(length, WINDOW as u64 + 1);
-    let listed = backend.list("", "", 10).await;
-    assert!(
-        matches!(listed, Err(BackendError::AccessDenied(_))),
-        "{listed:?}"
-    );
-}
-
-#[tokio::test]
-async fn without_scripts_a_short_value_is_read_whole_and_a_long_one_refused() {
-    let Some(redis) = Redis::start().await else {
-        return;
-    };
-    redis.user("plain", &["+getrange", "+exists"]).await;
-    redis.user("scripted", &["+get", "+eval"]).await;
-    let (plain, scripted) = (backend(&redis, "plain"), backend(&redis, "scripted"));
-    for (key, length) in [("empty", 0), ("short", 1000), ("window", WINDOW)] {
-        redis.put(key, vec![7; length]).await;
-        let by_script = head(&scripted, key).await.expect("it reads");
-        assert_eq!(
-            head(&plain, key).await.expect("it reads"),
-            by_script,
-            "one version, one tag"
-        );
-    }
-    assert_eq!(
-        redis.calls("eval").await,
-        3,
-        "a refused script is not tried again"
-    );
-    redis.put("long", vec![7; WINDOW + 1]).await;
-    let long = head(&plain, "long").await.expect_err("it is refused");
-    assert!(
-        long.to_string().contains("allow the command EVAL"),
-        "{long}"
-    );
-    let missing = head(&plain, "missing").await;
-    assert!(
-        matches!(missing, Err(BackendError::NotFound)),
-        "{missing:?}"
-    );
-}
-
-#[tokio::test]
-async fn every_form_of_range_is_byte_exact_without_scripts() {
+async fn a_user_who_may_only_read_ranges_is_enough_for_values_of_a_window() {
     let Some(redis) = Redis::start().await else {
         return;
     };
@@ -164,11 +113,53 @@ async fn every_form_of_range_is_byte_exact_without_scripts() {
     let gateway = over(&section).await;
     points::conditions(&redis, &gateway).await;
     points::missing(&redis, &gateway).await;
+    for size in [0, 1000, WINDOW as u64] {
+        redis.put("a.mp4", CONTENT.bytes(size)).await;
+        let path = uri::project("1", &redis.uri("a.mp4"));
+        crate::ranges::every_form_holds_at(&gateway, &path, size).await;
+    }
+    assert_eq!(redis.calls("eval").await, 0);
+    let backend = backend(&redis, "plain");
+    redis.put("long", vec![7; WINDOW + 1]).await;
+    let long = head(&backend, "long").await.expect_err("it is refused");
+    assert!(long.to_string().contains("takes EVAL and GET"), "{long}");
+    let listed = backend.list("", "", 10).await;
+    assert!(
+        matches!(listed, Err(BackendError::AccessDenied(_))),
+        "{listed:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_long_value_takes_a_script_and_has_the_same_kind_of_tag() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
     redis
-        .put("8.mp4", crate::ranges::CONTENT.bytes(WINDOW as u64))
+        .user("reader", &["+getrange", "+exists", "+eval", "+get"])
         .await;
-    let path = uri::project("1", &redis.uri("8.mp4"));
-    crate::ranges::every_form_holds_at(&gateway, &path, WINDOW as u64).await;
+    let backend = backend(&redis, "reader");
+    redis.put("long", vec![7; WINDOW + 1]).await;
+    let (tag, length) = head(&backend, "long").await.expect("it reads");
+    assert_eq!(length, WINDOW as u64 + 1);
+    let hash: String = redis
+        .command(
+            "EVAL",
+            &[
+                b"return redis.sha1hex(redis.call('GET', KEYS[1]))",
+                b"1",
+                b"long",
+            ],
+        )
+        .await;
+    assert_eq!(tag, format!("\"{length:x}-{hash}\""));
+    // As an operator would find out: the right to run scripts and not the command within.
+    redis
+        .user("reader", &["+getrange", "+exists", "+eval"])
+        .await;
+    let backend = self::backend(&redis, "reader");
+    let error = head(&backend, "long").await.expect_err("it is refused");
+    assert!(error.to_string().contains("takes EVAL and GET"), "{error}");
 }
 
 #[tokio::test]
@@ -178,7 +169,7 @@ async fn what_redis_says_is_told_apart_and_shows_no_secret() {
     };
     redis.command::<()>("RPUSH", &[b"list", b"a"]).await;
     redis.user("nothing", &[]).await;
-    redis.user("reader", &["+get", "+eval"]).await;
+    redis.user("reader", &["+getrange", "+exists"]).await;
     let wrong = Backing::new(RedisConfig {
         username: Some("reader".into()),
         password: Some(Secret::new("a wrong one")),
@@ -239,7 +230,7 @@ async fn values_come_over_tls_from_a_server_whose_ca_is_trusted() {
     };
     redis.put("a.png", vec![1; 10]).await;
     redis
-        .put("long.mp4", crate::ranges::CONTENT.bytes(WINDOW as u64 + 9))
+        .put("long.mp4", CONTENT.bytes(WINDOW as u64 + 9))
         .await;
     let gateway = over(&redis.tls_section()).await;
     let answer = gateway
@@ -254,7 +245,7 @@ async fn values_come_over_tls_from_a_server_whose_ca_is_trusted() {
         .get(uri::project("1", "redis:///long.mp4"))
         .send()
         .await;
-    let read = long.compare(crate::ranges::CONTENT, 0).await;
+    let read = long.compare(CONTENT, 0).await;
     assert_eq!(read, (WINDOW as u64 + 9, true));
     let untrusted = redis
         .tls_section()

@@ -6,7 +6,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,7 +33,6 @@ pub struct Connection(Renewing<Open>);
 /// A connection that was open when it was last seen.
 pub struct Open {
     commands: MultiplexedConnection,
-    scripts_refused: AtomicBool,
     _driver: AbortOnDropHandle<()>,
 }
 
@@ -54,8 +52,9 @@ impl Connection {
     }
 
     /// The answer to one command. A connection that broke or stalled is given up, and the next command gets another.
-    pub async fn ask(&self, open: &Open, command: &redis::Cmd) -> Result<Value, Refusal> {
+    pub async fn ask(&self, open: &Open, command: &redis::Cmd) -> Result<Value, BackendError> {
         let answer = open.commands.clone().send_packed_command(command).await;
+        let answer = answer.and_then(Value::extract_error);
         answer.map_err(|error| self.refused(&error))
     }
 
@@ -64,29 +63,17 @@ impl Connection {
         &self,
         open: &Open,
         commands: &redis::Pipeline,
-    ) -> Result<Vec<Value>, Refusal> {
+    ) -> Result<Vec<Value>, BackendError> {
         let mut connection = open.commands.clone();
         let answers = connection.send_packed_commands(commands, 0, commands.len());
         answers.await.map_err(|error| self.refused(&error))
     }
 
-    fn refused(&self, error: &RedisError) -> Refusal {
+    fn refused(&self, error: &RedisError) -> BackendError {
         if error.is_io_error() || error.is_unrecoverable_error() {
             self.0.forget();
         }
-        Refusal::of(error)
-    }
-}
-
-impl Open {
-    /// Whether this server is known to let us run no script.
-    pub fn refuses_scripts(&self) -> bool {
-        self.scripts_refused.load(Ordering::Relaxed)
-    }
-
-    /// Remembers it, for as long as the connection lasts; whether that is news.
-    pub fn remember_scripts_refused(&self) -> bool {
-        !self.scripts_refused.swap(true, Ordering::Relaxed)
+        refusal(error)
     }
 }
 
@@ -149,10 +136,9 @@ impl Door {
         let (commands, driver) =
             MultiplexedConnection::new_with_config(&introduction, stream, config)
                 .await
-                .map_err(|error| Refusal::of(&error).error)?;
+                .map_err(|error| refusal(&error))?;
         Ok(Open {
             commands,
-            scripts_refused: AtomicBool::new(false),
             _driver: AbortOnDropHandle::new(tokio::spawn(driver)),
         })
     }
@@ -162,60 +148,40 @@ fn unreachable(error: impl std::fmt::Display) -> BackendError {
     BackendError::Unavailable(format!("cannot connect: {error}"))
 }
 
-/// What the server, or the way to it, said instead of an answer.
-#[derive(Debug)]
-pub struct Refusal {
-    /// In the house's words.
-    pub error: BackendError,
-    /// Whether it may be the command that is refused, and not the key.
-    pub of_command: bool,
-}
-
-impl From<Refusal> for BackendError {
-    fn from(refusal: Refusal) -> Self {
-        refusal.error
+/// What the server, or the way to it, said instead of an answer, by the code that an error of Redis begins with ("Redis
+/// serialization protocol", simple errors).
+fn refusal(error: &RedisError) -> BackendError {
+    if error.is_timeout() {
+        return BackendError::TimedOut("redis did not answer in time");
     }
-}
-
-impl Refusal {
-    /// By the code that an error of Redis begins with ("Redis serialization protocol", simple errors).
-    pub fn of(error: &RedisError) -> Self {
-        let said = || error.code().unwrap_or("ERR").to_owned();
-        let detail = error.detail().unwrap_or_default();
-        let unknown_command = detail.contains("unknown command")
-            // Before Redis 7 a command in a script that the user may not run has no code of its own.
-            || detail.contains("user executing the script");
-        let told = match error.code() {
-            _ if error.is_timeout() => BackendError::TimedOut("redis did not answer in time"),
-            Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED") => {
-                BackendError::AccessDenied(said())
-            }
-            _ if error.kind() == redis::ErrorKind::AuthenticationFailed => {
-                BackendError::AccessDenied("the password or the user is not valid".into())
-            }
-            Some("WRONGTYPE") => {
-                BackendError::Protocol("the key holds another type than a string".into())
-            }
-            Some("MOVED" | "ASK" | "CROSSSLOT") => BackendError::Protocol(format!(
-                "{}: the server is a node of a cluster, which is not supported",
-                said()
-            )),
-            Some("BUSY") => BackendError::Throttled(said()),
-            Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "UNKILLABLE") => {
-                BackendError::Unavailable(said())
-            }
-            Some("ERR") if unknown_command => {
-                BackendError::AccessDenied("the server does not know the command".into())
-            }
-            Some("ERR") if detail.contains("max number of clients") => {
-                BackendError::Throttled("it has its maximum of clients".into())
-            }
-            Some(_) => BackendError::Protocol(format!("redis said {}", said())),
-            None => BackendError::Unavailable("the connection broke".into()),
-        };
-        Self {
-            of_command: unknown_command || error.code() == Some("NOPERM"),
-            error: told,
+    let said = || error.code().unwrap_or_default().to_owned();
+    let detail = error.detail().unwrap_or_default();
+    match error.code() {
+        Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED") => BackendError::AccessDenied(said()),
+        _ if error.kind() == redis::ErrorKind::AuthenticationFailed => {
+            BackendError::AccessDenied("the user or the password is not valid".into())
         }
+        Some("WRONGTYPE") => {
+            BackendError::Protocol("the key holds another type than a string".into())
+        }
+        Some("MOVED" | "ASK" | "CROSSSLOT") => {
+            BackendError::Protocol("the server is a node of a cluster, which is not served".into())
+        }
+        Some("BUSY" | "TRYAGAIN") => BackendError::Throttled(said()),
+        Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "UNKILLABLE") => {
+            BackendError::Unavailable(said())
+        }
+        Some("ERR") if detail.contains("unknown command") => {
+            BackendError::AccessDenied("the server does not know the command".into())
+        }
+        // Before Redis 7.2, of a command within a script.
+        Some("ERR") if detail.contains("user executing the script") => {
+            BackendError::AccessDenied("NOPERM".into())
+        }
+        Some("ERR") if detail.contains("max number of clients") => {
+            BackendError::Throttled("it has its maximum of clients".into())
+        }
+        Some(code) => BackendError::Protocol(format!("redis said {code}")),
+        None => BackendError::Unavailable("the connection broke".into()),
     }
 }

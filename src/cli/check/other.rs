@@ -52,8 +52,8 @@ pub fn redis(error: &BackendError) -> String {
             "correct username and password"
         }
         BackendError::AccessDenied(_) => {
-            "allow the user the commands EVAL and GET (and SCAN and STRLEN to list) on these keys: \
-             ACL SETUSER name +eval +get +scan +strlen ~*"
+            "allow the user GETRANGE and EXISTS on these keys (EVAL and GET as well for values above \
+             8 MiB, SCAN and STRLEN to list): ACL SETUSER name +getrange +exists +eval +get ~*"
         }
         BackendError::NoCredentials(_) => "configure username and password",
         BackendError::Changed => "try again: the value was written to meanwhile",

@@ -57,14 +57,21 @@ impl FilesApi {
     pub async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("it is bound"));
-        let state: Arc<Mutex<State>> = Arc::default();
-        state.lock().unwrap().tokens.insert(TOKEN.into());
+        let state = State {
+            tokens: [TOKEN.into()].into(),
+            ..State::default()
+        };
+        let state = Arc::new(Mutex::new(state));
         let serving = tokio::spawn(serve(listener, base.clone(), state.clone()));
         Self {
             base,
             state,
             _serving: AbortOnDropHandle::new(serving),
         }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("no panic before")
     }
 
     /// The keys of a `[[storage]]` section without an identity.
@@ -87,27 +94,27 @@ impl FilesApi {
 
     /// The next answers of the Files API.
     pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.state.lock().unwrap().faults.extend(faults);
+        self.state().faults.extend(faults);
     }
 
     /// The next answers of the token endpoint.
     pub fn fail_tokens(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.state.lock().unwrap().token_faults.extend(faults);
+        self.state().token_faults.extend(faults);
     }
 
     /// Lets no token in that was issued so far.
     pub fn revoke(&self) {
-        self.state.lock().unwrap().tokens.clear();
+        self.state().tokens.clear();
     }
 
     /// How many tokens were issued.
     pub fn issued(&self) -> usize {
-        self.state.lock().unwrap().issued
+        self.state().issued
     }
 
     /// Method and path of each request so far.
     pub fn requests(&self) -> Vec<String> {
-        self.state.lock().unwrap().requests.clone()
+        self.state().requests.clone()
     }
 
     /// Stores a file as of that time.
@@ -117,7 +124,7 @@ impl FilesApi {
             bytes: bytes.into(),
             modified,
         };
-        self.state.lock().unwrap().files.insert(path, stored);
+        self.state().files.insert(path, stored);
     }
 }
 
@@ -163,7 +170,7 @@ async fn answer(
 ) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.expect("a body").to_bytes();
-    let mut state = state.lock().unwrap();
+    let mut state = state.lock().expect("no panic before");
     let path = head.uri.path().to_owned();
     state.requests.push(format!("{} {}", head.method, head.uri));
     if path.starts_with("/oidc/") {

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::garage::is_ci;
 use super::shop::Shop;
-use super::{eventually, free_ports};
+use super::{PATIENCE, eventually, free_ports};
 
 /// With characters that a URL holds percent-encoded alone.
 pub const PASSWORD: &str = "s:e/c%r@t";
@@ -158,8 +158,11 @@ fn serve(directory: &TempDir, port: u16, tls_port: u16) -> Child {
 
 async fn connect(port: u16) -> MultiplexedConnection {
     let client = redis::Client::open((Ipv4Addr::LOCALHOST.to_string(), port)).expect("an address");
+    // A script over a large value holds up everybody for longer than the usual half a second.
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
     eventually("redis answers", async || {
-        client.get_multiplexed_async_connection().await.ok()
+        let connection = client.get_multiplexed_async_connection_with_config(&config);
+        connection.await.ok()
     })
     .await
 }
