@@ -202,7 +202,7 @@ pub fn backend(
             }))
         }
         BackendConfig::Redis(redis) => {
-            let redis = Redis::new(redis.clone())
+            let redis = Redis::new(redis.clone(), stall_timeout)
                 .map_err(|error| StartError::Storage(config.id.clone(), error))?;
             Ok(Some(Parts {
                 backend: Arc::new(redis),

@@ -12,6 +12,7 @@ mod connection;
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lc_rs::digest;
@@ -50,10 +51,10 @@ struct Read {
 }
 
 impl Redis {
-    /// Connects when it is first asked.
-    pub fn new(config: RedisConfig) -> Result<Self, HttpClientError> {
+    /// Connects when it is first asked. A command that has no answer within `stall_timeout` fails.
+    pub fn new(config: RedisConfig, stall_timeout: Duration) -> Result<Self, HttpClientError> {
         Ok(Self {
-            connection: Connection::new(config)?,
+            connection: Connection::new(config, stall_timeout)?,
         })
     }
 

@@ -106,7 +106,7 @@ impl<T: Send + Sync> Renewing<T> {
                 Ok(value)
             }
             Err(error) => {
-                tracing::warn!(%error, "credentials cannot be renewed");
+                tracing::warn!(%error, "credentials, or the connection that they open, cannot be renewed");
                 *last_failure = Some((now, error.clone()));
                 serving.map(|held| held.value.clone()).ok_or(error)
             }

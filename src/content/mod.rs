@@ -6,6 +6,7 @@
 mod fetch;
 pub mod plan;
 mod single_flight;
+mod slots;
 mod stream;
 mod tasks;
 mod window;
@@ -15,27 +16,29 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backend::{
     Backend, BackendError, Call, Condition, Conditional, Presign, PresignOptions, PresignedUrl,
 };
-use crate::cache::{CacheStatus, ChunkKey, ChunkStore};
+use crate::cache::{CHUNK_SIZE, CacheStatus, ChunkKey, ChunkStore};
 use crate::ids::StorageId;
 use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
 use crate::range::ByteRange;
 use crate::resolve::ResolvedObject;
 use crate::telemetry::{Metrics, Tier};
 use fetch::{Begun, Fetch, Filling};
-use single_flight::SingleFlight;
+use single_flight::{Interest, SingleFlight};
+use slots::Slots;
 pub use stream::ContentStream;
 use stream::Source;
 use tasks::Tasks;
 use windows::{Joined, Windows};
 
-/// How many windows of one storage may be under way: 64 of 8 MiB bound their memory to 512 MiB, and at 20 ms a
-/// request still make 3,200 small objects a second.
-const MAX_FETCHES: usize = 64;
+/// A position past this is in no object; no store has one of 2^63 bytes, and some ignore a range that begins there.
+const MAX_POSITION: u64 = i64::MAX as u64 - CHUNK_SIZE;
+/// How often somebody asks again whose question was given up as they came.
+const MAX_ASKS: usize = 3;
 /// How many objects' metadata are remembered (about 500 bytes each).
 const MAX_METADATA: u64 = 200_000;
 
@@ -74,7 +77,7 @@ pub enum FirstRead {
 pub struct Store {
     backend: Arc<dyn Backend>,
     presign: Option<Arc<dyn Presign>>,
-    slots: Arc<Semaphore>,
+    slots: Slots,
 }
 
 impl Store {
@@ -83,7 +86,7 @@ impl Store {
         Self {
             backend,
             presign,
-            slots: Arc::new(Semaphore::new(MAX_FETCHES)),
+            slots: Slots::default(),
         }
     }
 }
@@ -111,6 +114,17 @@ impl Shelf {
         })
     }
 
+    /// Remembers what storage said, unless somebody has asked later and knows already.
+    fn learn(&self, location: &ObjectLocation, known: &Known) {
+        let later = self
+            .known
+            .get(location)
+            .is_some_and(|held| held.vouched_at > known.vouched_at);
+        if !later {
+            self.known.insert(location.clone(), known.clone());
+        }
+    }
+
     /// How many bytes of chunks are kept.
     pub fn cached_bytes(&self) -> u64 {
         self.chunks.bytes()
@@ -123,20 +137,6 @@ struct Known {
     meta: Arc<ObjectMeta>,
     version: Arc<ObjectVersion>,
     vouched_at: Instant,
-}
-
-impl Known {
-    fn new(location: &ObjectLocation, meta: ObjectMeta) -> Self {
-        let version = ObjectVersion {
-            location: location.clone(),
-            etag: meta.etag.clone(),
-        };
-        Self {
-            meta: Arc::new(meta),
-            version: Arc::new(version),
-            vouched_at: Instant::now(),
-        }
-    }
 }
 
 /// An object that was opened: its metadata, and the way to its bytes.
@@ -216,10 +216,12 @@ impl Reader {
             return Ok(opened(known.clone(), CacheStatus::Hit));
         }
         let index = match first {
-            FirstRead::Unknown => None,
-            FirstRead::At(position) => Some(plan::chunk_index(position)),
+            FirstRead::At(position) if position <= MAX_POSITION => {
+                Some(plan::chunk_index(position))
+            }
+            FirstRead::At(_) | FirstRead::Unknown => None,
         };
-        let asked = Question {
+        let question = Question {
             store: store.clone(),
             shelf: self.shelf.clone(),
             location: location.clone(),
@@ -227,21 +229,31 @@ impl Reader {
             index,
             traceparent: traceparent.map(str::to_owned),
         };
-        let flight = self
-            .shelf
-            .opens
-            .run(&self.shelf.tasks, (location.clone(), index), || {
-                asked.answer()
-            });
-        let (answer, leads) = flight.await;
-        let fresh = answer
-            .unwrap_or_else(|| Err(BackendError::Unavailable("the request was given up".into())))?;
+        let (fresh, leads) = self.ask(&question).await?;
         let status = match &known {
             _ if !leads => CacheStatus::Updating,
             Some(known) if known.version == fresh.version => CacheStatus::Revalidated,
             Some(_) | None => CacheStatus::Miss,
         };
         Ok(opened(fresh, status))
+    }
+
+    /// Asks, or shares the answer of who asks already.
+    async fn ask(&self, question: &Question) -> Result<(Known, bool), BackendError> {
+        let key = (question.location.clone(), question.index);
+        for _ in 0..MAX_ASKS {
+            let asked = |interest| question.clone().answer(interest);
+            let (answer, leads) = self
+                .shelf
+                .opens
+                .run(&self.shelf.tasks, key.clone(), asked)
+                .await;
+            // Given up: those who asked first had left just before this one came.
+            if let Some(answer) = answer {
+                return Ok((answer?, leads));
+            }
+        }
+        Err(BackendError::Unavailable("the request was given up".into()))
     }
 
     /// A presigned URL of the object.
@@ -269,6 +281,7 @@ impl Reader {
 }
 
 /// What an object is now, asked of storage.
+#[derive(Clone)]
 struct Question {
     store: Store,
     shelf: Arc<Shelf>,
@@ -279,22 +292,24 @@ struct Question {
 }
 
 impl Question {
-    async fn answer(self) -> Result<Known, BackendError> {
-        let answer = self.ask().await;
+    /// The answer; `None` where its turn came when nobody waited any more.
+    async fn answer(self, interest: Interest) -> Option<Result<Known, BackendError>> {
+        let slot = match self.store.slots.take(|| interest.is_alive()).await {
+            Ok(slot) => slot?,
+            Err(error) => return Some(Err(error)),
+        };
+        let answer = self.put(slot).await;
         match &answer {
-            Ok(known) => self
-                .shelf
-                .known
-                .insert(self.location.clone(), known.clone()),
+            Ok(known) => self.shelf.learn(&self.location, known),
             Err(BackendError::NotFound) => self.shelf.known.invalidate(&self.location),
             Err(_) => {}
         }
-        answer
+        Some(answer)
     }
 
-    async fn ask(&self) -> Result<Known, BackendError> {
+    async fn put(&self, slot: OwnedSemaphorePermit) -> Result<Known, BackendError> {
         match self.index {
-            Some(index) if self.lacks(index).await => match self.fetch(index).await {
+            Some(index) if self.lacks(index).await => match self.fetch(index, slot).await {
                 // The object is empty or ends before that window: its metadata says which.
                 Err(BackendError::RangeNotSatisfiable) => self.head().await,
                 answer => answer,
@@ -312,7 +327,7 @@ impl Question {
                     version: known.version.clone(),
                     index,
                 };
-                self.shelf.chunks.get(&key).await.is_none()
+                !self.shelf.windows.has(&key) && self.shelf.chunks.get(&key).await.is_none()
             }
             None => true,
         }
@@ -323,13 +338,14 @@ impl Question {
             Some(known) => Condition::IfNoneMatch(known.meta.etag.clone()),
             None => Condition::None,
         };
+        let asked_at = Instant::now();
         match (
             self.store.backend.head(self.call().on(condition)).await?,
             &self.known,
         ) {
-            (Conditional::Is(meta), _) => Ok(Known::new(&self.location, meta)),
+            (Conditional::Is(meta), _) => Ok(self.vouched(meta, asked_at)),
             (Conditional::NotModified, Some(known)) => Ok(Known {
-                vouched_at: Instant::now(),
+                vouched_at: asked_at,
                 ..known.clone()
             }),
             (Conditional::NotModified, None) => {
@@ -338,20 +354,31 @@ impl Question {
         }
     }
 
+    /// What storage has just said. The version keeps its identity where the validator did: its other metadata may
+    /// have changed all the same.
+    fn vouched(&self, meta: ObjectMeta, asked_at: Instant) -> Known {
+        let version = match &self.known {
+            Some(known) if known.meta.etag == meta.etag => known.version.clone(),
+            Some(_) | None => Arc::new(ObjectVersion {
+                location: self.location.clone(),
+                etag: meta.etag.clone(),
+            }),
+        };
+        Known {
+            meta: Arc::new(meta),
+            version,
+            vouched_at: asked_at,
+        }
+    }
+
     /// The first window, whatever version it is of: its head is the metadata, its body fills the window.
-    async fn fetch(&self, index: u64) -> Result<Known, BackendError> {
+    async fn fetch(&self, index: u64, slot: OwnedSemaphorePermit) -> Result<Known, BackendError> {
         // As long as an object can be, so that the last window is asked for whole; storage cuts it at the end.
         let range = plan::chunk_range(index, u64::MAX);
-        let slot = self.store.slots.clone().acquire_owned().await.ok();
+        let asked_at = Instant::now();
         match self.store.backend.get(self.call(), range).await? {
             Conditional::Is(fetched) => {
-                let known = match &self.known {
-                    Some(known) if known.meta.etag == fetched.meta.etag => Known {
-                        vouched_at: Instant::now(),
-                        ..known.clone()
-                    },
-                    Some(_) | None => Known::new(&self.location, fetched.meta.clone()),
-                };
+                let known = self.vouched(fetched.meta.clone(), asked_at);
                 let object = Object {
                     known: known.clone(),
                     store: self.store.clone(),

@@ -18,6 +18,7 @@ mod ranges;
 mod redirects;
 mod revocation;
 mod sharing;
+mod soak;
 mod tls;
 mod values;
 mod volumes;

@@ -8,11 +8,11 @@ use lockgate::secret::Secret;
 
 use crate::points;
 use crate::ranges::CONTENT;
-use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::redis::{PASSWORD, Redis};
 use crate::support::shop::Shop;
 use crate::support::uri;
+use crate::support::{PATIENCE, eventually};
 
 const WINDOW: usize = 8 << 20;
 
@@ -35,11 +35,14 @@ fn config(redis: &Redis) -> RedisConfig {
 
 /// The backend itself, as this user.
 fn backend(redis: &Redis, username: &str) -> Backing {
-    Backing::new(RedisConfig {
-        username: Some(username.into()),
-        password: Some(Secret::new(PASSWORD)),
-        ..config(redis)
-    })
+    Backing::new(
+        RedisConfig {
+            username: Some(username.into()),
+            password: Some(Secret::new(PASSWORD)),
+            ..config(redis)
+        },
+        PATIENCE,
+    )
     .expect("a backend")
 }
 
@@ -170,11 +173,14 @@ async fn what_redis_says_is_told_apart_and_shows_no_secret() {
     redis.command::<()>("RPUSH", &[b"list", b"a"]).await;
     redis.user("nothing", &[]).await;
     redis.user("reader", &["+getrange", "+exists"]).await;
-    let wrong = Backing::new(RedisConfig {
-        username: Some("reader".into()),
-        password: Some(Secret::new("a wrong one")),
-        ..config(&redis)
-    })
+    let wrong = Backing::new(
+        RedisConfig {
+            username: Some("reader".into()),
+            password: Some(Secret::new("a wrong one")),
+            ..config(&redis)
+        },
+        PATIENCE,
+    )
     .expect("a backend");
     let denied = |error: &BackendError| matches!(error, BackendError::AccessDenied(_));
     let error = head(&backend(&redis, "nothing"), "a")
@@ -194,7 +200,7 @@ async fn what_redis_says_is_told_apart_and_shows_no_secret() {
     redis
         .command::<()>("CONFIG", &[b"SET", b"requirepass", b"x"])
         .await;
-    let anonymous = Backing::new(config(&redis)).expect("a backend");
+    let anonymous = Backing::new(config(&redis), PATIENCE).expect("a backend");
     let error = head(&anonymous, "a").await.expect_err("no password");
     assert!(
         denied(&error) && error.to_string().contains("NOAUTH"),
@@ -294,7 +300,7 @@ async fn a_listing_holds_strings_alone_and_takes_its_prefix_literally() {
     let Some(redis) = Redis::start().await else {
         return;
     };
-    let backend = Backing::new(config(&redis)).expect("a backend");
+    let backend = Backing::new(config(&redis), PATIENCE).expect("a backend");
     for key in ["a*/1", "a*/2", "ab/3", "[x]/4"] {
         redis.put(key, vec![0; 7]).await;
     }

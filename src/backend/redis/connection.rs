@@ -24,8 +24,6 @@ use crate::backend::renewing::{Issuer, Lease, Renewing};
 
 /// A server that has not let us in by then, handshakes included, is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Room for the answers that stand before this one: 64 windows of 8 MiB take half of it at 1 Gbit/s.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The way to one database.
 pub struct Connection(Renewing<Open>);
@@ -37,13 +35,18 @@ pub struct Open {
 }
 
 impl Connection {
-    /// Connects when it is first used.
-    pub fn new(config: RedisConfig) -> Result<Self, HttpClientError> {
+    /// Connects when it is first used. A command that has no answer within `stall_timeout`, those before it on the
+    /// connection included, fails.
+    pub fn new(config: RedisConfig, stall_timeout: Duration) -> Result<Self, HttpClientError> {
         let tls = match config.tls {
             true => Some(connector(config.ca_file.as_deref())?),
             false => None,
         };
-        Ok(Self(Renewing::new(Door { config, tls })))
+        Ok(Self(Renewing::new(Door {
+            config,
+            tls,
+            stall_timeout,
+        })))
     }
 
     /// The connection in use, or a new one.
@@ -85,6 +88,7 @@ fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, HttpClientError> {
 struct Door {
     config: RedisConfig,
     tls: Option<TlsConnector>,
+    stall_timeout: Duration,
 }
 
 #[async_trait]
@@ -132,7 +136,7 @@ impl Door {
         if let Some(password) = &self.config.password {
             introduction = introduction.set_password(password.expose());
         }
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_TIMEOUT));
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.stall_timeout));
         let (commands, driver) =
             MultiplexedConnection::new_with_config(&introduction, stream, config)
                 .await

@@ -11,7 +11,8 @@ use http_body_util::BodyExt;
 
 use super::{Demo, Router};
 use crate::app::{self, Source};
-use crate::cli::{fail, serve::until_stopped};
+use crate::cli::fail;
+use crate::cli::serve::{Signals, until_stopped};
 use crate::serve::Front;
 use crate::serve::body::Body;
 use crate::telemetry::{Abort, logging};
@@ -21,6 +22,10 @@ pub async fn run(listen: SocketAddr) -> ExitCode {
     if let Err(error) = logging::init("warn") {
         return fail(&error);
     }
+    let signals = match Signals::handle() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&error),
+    };
     let demo = match Demo::prepare(listen).await {
         Ok(demo) => demo,
         Err(error) => return fail(&error),
@@ -42,7 +47,7 @@ pub async fn run(listen: SocketAddr) -> ExitCode {
                 "Its configuration and access list, to look at and to change: {}",
                 demo.dir().display()
             );
-            until_stopped(running).await
+            until_stopped(running, signals).await
         }
         Err(error) => fail(&error),
     }
