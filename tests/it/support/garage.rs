@@ -188,7 +188,7 @@ fn serve(program: &Path, directory: &Path) -> Child {
 }
 
 /// Ports that were free a moment ago: Garage has to be told its own.
-fn free_ports<const N: usize>() -> [u16; N] {
+pub fn free_ports<const N: usize>() -> [u16; N] {
     let listeners: [TcpListener; N] = std::array::from_fn(|_| {
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free")
     });

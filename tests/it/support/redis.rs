@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
-use super::garage::is_ci;
+use super::garage::{free_ports, is_ci};
 use super::shop::Shop;
-use super::{PATIENCE, eventually, free_ports};
+use super::{PATIENCE, eventually};
 
 /// With characters that a URL holds percent-encoded alone.
 pub const PASSWORD: &str = "s:e/c%r@t";
@@ -38,23 +38,29 @@ impl Redis {
         }
         let directory = tempfile::tempdir().expect("a directory");
         certificates(&directory);
-        let [port, tls_port] = free_ports();
-        let process = serve(&directory, port, tls_port);
-        let commands = connect(port).await;
-        Some(Self {
-            process,
-            directory,
-            port,
-            tls_port,
-            commands,
-        })
+        for _ in 0..3 {
+            let [port, tls_port] = free_ports();
+            let mut process = serve(&directory, port, tls_port);
+            // Where somebody else took a port meanwhile it ends at once, and other ports are tried.
+            if let Some(commands) = connect(&mut process, port).await {
+                return Some(Self {
+                    process,
+                    directory,
+                    port,
+                    tls_port,
+                    commands,
+                });
+            }
+        }
+        panic!("redis ends as soon as it has started");
     }
 
     /// Ends it as a crash would, and starts it again, empty, on the same ports.
     pub async fn restart(&mut self) {
         self.stop();
         self.process = serve(&self.directory, self.port, self.tls_port);
-        self.commands = connect(self.port).await;
+        let commands = connect(&mut self.process, self.port).await;
+        self.commands = commands.expect("redis starts again");
     }
 
     /// Ends it as a crash would.
@@ -156,13 +162,17 @@ fn serve(directory: &TempDir, port: u16, tls_port: u16) -> Child {
         .expect("redis starts")
 }
 
-async fn connect(port: u16) -> MultiplexedConnection {
+/// `None` where the process has ended.
+async fn connect(process: &mut Child, port: u16) -> Option<MultiplexedConnection> {
     let client = redis::Client::open((Ipv4Addr::LOCALHOST.to_string(), port)).expect("an address");
     // A script over a large value holds up everybody for longer than the usual half a second.
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
     eventually("redis answers", async || {
+        if process.try_wait().expect("its state is known").is_some() {
+            return Some(None);
+        }
         let connection = client.get_multiplexed_async_connection_with_config(&config);
-        connection.await.ok()
+        Some(Some(connection.await.ok()?))
     })
     .await
 }
