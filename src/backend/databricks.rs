@@ -23,10 +23,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::config::DatabricksConfig;
 use super::http::{HttpClient, content_length, content_range, object_meta, text};
 use super::renewing::Clock;
-use super::{Backend, BackendError, Call, Condition, Conditional, Fetched, Listed};
+use super::{Backend, BackendError, Call, Condition, Conditional, Fetched, Page};
 use crate::object::{ETag, ObjectMeta};
 use credentials::DatabricksCredentials;
-use listing::Walk;
 
 /// Each segment of a path percent-encoded, the slashes between them not (RFC 3986 §2.3).
 const PATH: &AsciiSet = &NON_ALPHANUMERIC
@@ -116,11 +115,6 @@ impl Databricks {
         Ok(response)
     }
 
-    /// `catalog/schema/volume`.
-    fn volume(&self) -> &str {
-        &self.config.volume
-    }
-
     async fn signed<B>(&self, mut request: Request<B>) -> Result<Request<B>, BackendError> {
         let token = self.credentials.current().await?;
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose()))
@@ -192,9 +186,10 @@ impl Backend for Databricks {
         &self,
         _bucket: &str,
         prefix: &str,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Listed>, BackendError> {
-        Walk::new(prefix, limit).run(self).await
+    ) -> Result<Page, BackendError> {
+        listing::page(self, prefix, after, limit).await
     }
 
     fn credential_expiry(&self) -> Option<SystemTime> {

@@ -10,7 +10,6 @@
 
 mod connection;
 
-use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use redis::{Value, cmd};
 
 use super::config::RedisConfig;
 use super::http::HttpClientError;
-use super::{Backend, BackendError, Call, Conditional, Fetched, Listed};
+use super::{Backend, BackendError, Call, Conditional, Fetched, Listed, Page};
 use crate::object::{ETag, ObjectMeta};
 use connection::{Connection, Open};
 
@@ -35,7 +34,8 @@ const WHOLE_LIMIT: u64 = 8 << 20;
 /// No value is longer (`proto-max-bulk-len` is 512 MiB, and 4 GiB at the very most): where a range's end is cut, so
 /// that Lua's numbers hold it exactly.
 const LENGTH_LIMIT: u64 = 1 << 40;
-/// How many keys a step of SCAN looks at, and how many steps a listing takes at most: it may pass over a million keys.
+/// How many keys a step of SCAN looks at, at most, and after how many steps without a string a page is empty and says
+/// that there are more.
 const SCAN_COUNT: usize = 1000;
 const MAX_SCANS: usize = 1000;
 
@@ -169,42 +169,59 @@ impl Backend for Redis {
         &self,
         _bucket: &str,
         prefix: &str,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Listed>, BackendError> {
+    ) -> Result<Page, BackendError> {
         let open = self.connection.open().await?;
-        let mut seen = HashSet::new();
-        let mut found = vec![];
-        let mut cursor = b"0".to_vec();
+        let (mut cursor, mut skip) = match after {
+            Some(after) => place(after)
+                .ok_or_else(|| BackendError::Protocol("a page after what is no page".into()))?,
+            None => ("0".to_owned(), 0),
+        };
+        let mut page = Page::default();
         for _ in 0..MAX_SCANS {
-            let (next, keys) = self.scan(&open, &cursor, prefix).await?;
-            // A key may come twice while the table is resized.
-            let new = keys.into_iter().filter(|key| seen.insert(key.clone()));
-            found.extend(self.lengths(&open, new.collect()).await?);
-            if found.len() >= limit || next == b"0" {
+            let (next, keys) = self.scan(&open, &cursor, prefix, limit).await?;
+            // A step may give more than it was asked for: what is over is had by the same step again.
+            let over = keys.len() > skip.saturating_add(limit);
+            let keys = keys.into_iter().skip(skip).take(limit).collect();
+            page.entries = self.lengths(&open, keys).await?;
+            (cursor, skip) = match over {
+                true => (cursor, skip + limit),
+                false => (next, 0),
+            };
+            let ended = cursor == "0" && skip == 0;
+            page.next = (!ended).then(|| format!("{cursor}+{skip}"));
+            if ended || !page.entries.is_empty() {
                 break;
             }
-            cursor = next;
         }
-        found.truncate(limit);
-        Ok(found)
+        Ok(page)
     }
 }
 
+/// The cursor, and how many of its keys were listed before.
+fn place(after: &str) -> Option<(String, usize)> {
+    let (cursor, skip) = after.split_once('+')?;
+    let cursor = cursor.parse::<u64>().ok()?.to_string();
+    Some((cursor, skip.parse().ok()?))
+}
+
 impl Redis {
-    /// A step of SCAN: the next cursor, and keys; those that are not UTF-8 have no URI and are left out.
+    /// A step of SCAN: the next cursor, and keys in order; those that are not UTF-8 have no URI and are left out.
     async fn scan(
         &self,
         open: &Open,
-        cursor: &[u8],
+        cursor: &str,
         prefix: &str,
-    ) -> Result<(Vec<u8>, Vec<String>), BackendError> {
+        limit: usize,
+    ) -> Result<(String, Vec<String>), BackendError> {
         let mut command = cmd("SCAN");
         command
             .arg(cursor)
             .arg("MATCH")
             .arg(format!("{}*", literal(prefix)))
             .arg("COUNT")
-            .arg(SCAN_COUNT);
+            .arg(limit.clamp(1, SCAN_COUNT));
         let Value::Array(answer) = self.connection.ask(open, &command).await? else {
             return Err(surprise());
         };
@@ -216,7 +233,9 @@ impl Redis {
             Value::BulkString(key) => String::from_utf8(key).ok(),
             _ => None,
         };
-        Ok((next, keys.into_iter().filter_map(text).collect()))
+        let mut keys: Vec<_> = keys.into_iter().filter_map(text).collect();
+        keys.sort_unstable();
+        Ok((String::from_utf8(next).map_err(|_| surprise())?, keys))
     }
 
     /// The keys that hold strings, with their lengths.

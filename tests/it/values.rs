@@ -6,6 +6,7 @@ use lockgate::backend::{Backend, BackendError, Call, Conditional};
 use lockgate::object::ObjectLocation;
 use lockgate::secret::Secret;
 
+use crate::listings::listed;
 use crate::points;
 use crate::ranges::CONTENT;
 use crate::support::gateway::{Gateway, Setup};
@@ -126,7 +127,7 @@ async fn a_user_who_may_only_read_ranges_is_enough_for_values_of_a_window() {
     redis.put("long", vec![7; WINDOW + 1]).await;
     let long = head(&backend, "long").await.expect_err("it is refused");
     assert!(long.to_string().contains("takes EVAL and GET"), "{long}");
-    let listed = backend.list("", "", 10).await;
+    let listed = backend.list("", "", None, 10).await;
     assert!(
         matches!(listed, Err(BackendError::AccessDenied(_))),
         "{listed:?}"
@@ -312,11 +313,10 @@ async fn a_listing_holds_strings_alone_and_takes_its_prefix_literally() {
         ("[x]", &["[x]/4"]),
         ("z", &[]),
     ] {
-        let listed = backend.list("", prefix, 100).await.expect("it lists");
-        let mut keys: Vec<_> = listed.iter().map(|listed| listed.key.as_str()).collect();
-        keys.sort_unstable();
-        assert_eq!(keys, expected, "{prefix}");
-        assert!(listed.iter().all(|listed| listed.complete_length == 7));
+        for limit in [1, 2, 100] {
+            let mut keys = listed(&backend, prefix, limit).await;
+            keys.sort_unstable();
+            assert_eq!(keys, expected, "{prefix}, {limit} a page");
+        }
     }
-    assert_eq!(backend.list("", "a", 2).await.expect("it lists").len(), 2);
 }

@@ -11,6 +11,7 @@ use lockgate::backend::{Backend, BackendError, Call, Condition, Conditional};
 use lockgate::object::ObjectLocation;
 use lockgate::secret::Secret;
 
+use crate::listings::listed;
 use crate::points;
 use crate::support::files_api::{CLIENT_ID, CLIENT_SECRET, FilesApi, TOKEN};
 use crate::support::gateway::{Gateway, Setup};
@@ -196,8 +197,10 @@ async fn a_token_that_is_revoked_before_its_end_is_replaced_at_once() {
     rig.read().await.expect("it reads with a new token");
     assert_eq!(rig.workspace.issued(), 2);
     rig.workspace.revoke();
-    let listed = rig.backend.list("", "", 10).await.expect("it lists");
-    assert_eq!(listed.len(), 1);
+    let listed = rig.backend.list("", "", None, 10).await.expect("it lists");
+    assert_eq!(listed.next, None);
+    assert_eq!(listed.entries.len(), 1);
+    assert_eq!(listed.entries[0].complete_length, 3);
 }
 
 #[tokio::test]
@@ -256,14 +259,12 @@ async fn a_listing_walks_directories_and_short_pages_within_the_prefix() {
         ("b/2", &["b/2.png"]),
         ("nothing/", &[]),
     ] {
-        let listed = rig.backend.list("", prefix, 100).await.expect("it lists");
-        let mut keys: Vec<_> = listed.iter().map(|listed| listed.key.as_str()).collect();
-        keys.sort_unstable();
-        assert_eq!(keys, expected, "{prefix}");
+        for limit in [1, 2, 100] {
+            let mut keys = listed(&rig.backend, prefix, limit).await;
+            keys.sort_unstable();
+            assert_eq!(keys, expected, "{prefix}, {limit} a page");
+        }
     }
-    let some = rig.backend.list("", "b/", 2).await.expect("it lists");
-    assert_eq!(some.len(), 2);
-    assert_eq!(some[0].complete_length, 7);
     let asked = rig.workspace.requests();
     assert!(
         asked

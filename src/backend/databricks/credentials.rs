@@ -180,8 +180,13 @@ impl ServicePrincipal {
     ) -> Result<Response<Bytes>, BackendError> {
         let request = request.map_err(|_| no_token("the host cannot be asked for a token"))?;
         let answer = self.client.fetch(request).await;
-        answer.map_err(|error| no_token(&format!("no token was issued: {error}")))
+        answer.map_err(|error| unavailable(&error))
     }
+}
+
+/// Whoever issues tokens cannot be asked: it may be another time.
+fn unavailable(why: &dyn std::fmt::Display) -> BackendError {
+    BackendError::CredentialsUnavailable(format!("no token was issued: {why}"))
 }
 
 fn no_token(why: &str) -> BackendError {
@@ -197,5 +202,8 @@ fn refused(response: &Response<Bytes>) -> BackendError {
         error if !error.is_empty() && error.len() < 64 && plain(error) => error,
         _ => status.as_str(),
     };
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        return unavailable(&said);
+    }
     no_token(&format!("the workspace issued no token: {said}"))
 }

@@ -1,4 +1,4 @@
-//! Lists a volume's files below a prefix, directory by directory and page by page.
+//! Lists a volume's files below a prefix, directory by directory, a page of the API for a page of ours.
 //!
 //! Follows Databricks' "List directory contents": a page may be short or empty and still have a next one; it is the
 //! last where no `next_page_token` comes. Never follows a path out of the volume.
@@ -7,24 +7,25 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
 
 use super::{Databricks, refusal, unaskable};
-use crate::backend::{BackendError, Listed};
+use crate::backend::{BackendError, Listed, Page};
 
-/// The most that one page of a directory may hold.
+/// The most that the API puts on one page.
 const PAGE_SIZE: usize = 1000;
-/// A listing walks directories, a request or more each: what needs more requests than these ends incomplete.
-const MAX_REQUESTS: usize = 1000;
+/// After so many pages without a file a page of ours is empty, and says that there are more.
+const MAX_REQUESTS: usize = 100;
 
-#[derive(serde::Deserialize)]
-struct Page {
+#[derive(Deserialize)]
+struct Answer {
     #[serde(default)]
     contents: Vec<Entry>,
     #[serde(default)]
     next_page_token: String,
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Deserialize)]
 struct Entry {
     path: String,
     #[serde(default)]
@@ -33,87 +34,103 @@ struct Entry {
     file_size: u64,
 }
 
-/// A walk under way.
-pub struct Walk<'a> {
-    prefix: &'a str,
-    limit: usize,
-    /// Directories still to be listed, each beginning with a slash; the volume's own is empty.
+/// What is left of a walk: what a page's `next` holds, as JSON.
+#[derive(Serialize, Deserialize)]
+struct Left {
+    /// Directories still to be listed, the next one last, each beginning with a slash; the volume's own is empty.
     directories: Vec<String>,
-    found: Vec<Listed>,
+    /// Where in the last of them; empty at its beginning.
+    token: String,
 }
 
-impl<'a> Walk<'a> {
-    /// For at most `limit` files whose keys begin with `prefix`, which need not end at a component.
-    pub fn new(prefix: &'a str, limit: usize) -> Self {
-        let directory = prefix
-            .rsplit_once('/')
-            .map(|(above, _)| format!("/{above}"));
-        Self {
-            prefix,
-            limit,
-            directories: vec![directory.unwrap_or_default()],
-            found: vec![],
-        }
-    }
-
-    /// Asks until there are enough, or no more.
-    pub async fn run(mut self, volume: &Databricks) -> Result<Vec<Listed>, BackendError> {
-        let mut requests = 0;
-        while let Some(directory) = self.directories.pop() {
-            let mut token = String::new();
-            loop {
-                if self.found.len() >= self.limit || requests == MAX_REQUESTS {
-                    self.found.truncate(self.limit);
-                    return Ok(self.found);
-                }
-                requests += 1;
-                let page = page(volume, &directory, &token).await;
-                let page = match page {
-                    // It went while its parent was listed, or nothing was ever put below the prefix.
-                    Err(BackendError::NotFound) if !directory.is_empty() => break,
-                    page => page?,
-                };
-                for entry in page.contents {
-                    self.take(entry, volume.volume());
-                }
-                token = page.next_page_token;
-                if token.is_empty() {
-                    break;
-                }
+/// At most `limit` files whose keys begin with `prefix`, which need not end at a component.
+pub async fn page(
+    volume: &Databricks,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Page, BackendError> {
+    let mut left = match after {
+        Some(after) => serde_json::from_str(after)
+            .map_err(|_| BackendError::Protocol("a page after what is no page".into()))?,
+        None => {
+            let directory = prefix
+                .rsplit_once('/')
+                .map(|(above, _)| format!("/{above}"));
+            Left {
+                directories: vec![directory.unwrap_or_default()],
+                token: String::new(),
             }
         }
-        self.found.truncate(self.limit);
-        Ok(self.found)
-    }
-
-    fn take(&mut self, entry: Entry, volume: &str) {
-        let below = entry
-            .path
-            .strip_prefix("/Volumes/")
-            .and_then(|path| path.strip_prefix(volume))
-            .and_then(|path| path.strip_prefix('/'));
-        let Some(key) = below.map(|key| key.trim_end_matches('/')) else {
-            return;
+    };
+    let mut page = Page::default();
+    for _ in 0..MAX_REQUESTS {
+        let Some(directory) = left.directories.pop() else {
+            return Ok(page);
         };
-        if entry.is_directory {
-            let inside = format!("{key}/");
-            if inside.starts_with(self.prefix) || self.prefix.starts_with(&inside) {
-                self.directories.push(format!("/{key}"));
+        let answer = match ask(volume, &directory, &left.token, limit).await {
+            // It went while its parent was listed, or nothing was ever put below the prefix.
+            Err(BackendError::NotFound) if !directory.is_empty() => Answer {
+                contents: vec![],
+                next_page_token: String::new(),
+            },
+            answer => answer?,
+        };
+        let mut inside = vec![];
+        for entry in answer.contents {
+            match sort(entry, prefix, &volume.config.volume) {
+                Some(Found::Directory(path)) => inside.push(path),
+                Some(Found::File(listed)) => page.entries.push(listed),
+                None => {}
             }
-        } else if key.starts_with(self.prefix) {
-            self.found.push(Listed {
-                key: key.to_owned(),
-                complete_length: entry.file_size,
-            });
+        }
+        // What is found on this page is listed after the directory itself.
+        left.directories.splice(0..0, inside);
+        left.token = answer.next_page_token;
+        if !left.token.is_empty() {
+            left.directories.push(directory);
+        }
+        if !page.entries.is_empty() {
+            break;
         }
     }
+    if !left.directories.is_empty() {
+        page.next = serde_json::to_string(&left).ok();
+    }
+    Ok(page)
 }
 
-async fn page(volume: &Databricks, directory: &str, token: &str) -> Result<Page, BackendError> {
-    let mut url = format!(
-        "{}?page_size={PAGE_SIZE}",
-        volume.url("directories", directory)
-    );
+enum Found {
+    Directory(String),
+    File(Listed),
+}
+
+/// What an entry is to the walk; `None` where it has no part in it.
+fn sort(entry: Entry, prefix: &str, volume: &str) -> Option<Found> {
+    let below = entry.path.strip_prefix("/Volumes/")?;
+    let key = below.strip_prefix(volume)?.strip_prefix('/')?;
+    let key = key.trim_end_matches('/');
+    if entry.is_directory {
+        let inside = format!("{key}/");
+        let on_the_way = inside.starts_with(prefix) || prefix.starts_with(&inside);
+        return on_the_way.then(|| Found::Directory(format!("/{key}")));
+    }
+    key.starts_with(prefix).then(|| {
+        Found::File(Listed {
+            key: key.to_owned(),
+            complete_length: entry.file_size,
+        })
+    })
+}
+
+async fn ask(
+    volume: &Databricks,
+    directory: &str,
+    token: &str,
+    limit: usize,
+) -> Result<Answer, BackendError> {
+    let url = volume.url("directories", directory);
+    let mut url = format!("{url}?page_size={}", limit.clamp(1, PAGE_SIZE));
     if !token.is_empty() {
         url.push_str("&page_token=");
         url.extend(utf8_percent_encode(token, NON_ALPHANUMERIC));

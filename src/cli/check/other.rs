@@ -28,6 +28,9 @@ pub fn databricks(error: &BackendError) -> String {
         BackendError::AccessDenied(_) => {
             "grant USE CATALOG, USE SCHEMA and READ VOLUME to this identity (lockgate setup prints the lines)"
         }
+        BackendError::CredentialsUnavailable(_) => {
+            "look at the workspace's token endpoint: it issues no token at the moment"
+        }
         BackendError::NoCredentials(_) => {
             "correct client_id and client_secret: an OAuth secret of a service principal that the \
              workspace knows"
@@ -55,7 +58,9 @@ pub fn redis(error: &BackendError) -> String {
             "allow the user GETRANGE and EXISTS on these keys (EVAL and GET as well for values above \
              8 MiB, SCAN and STRLEN to list): ACL SETUSER name +getrange +exists +eval +get ~*"
         }
-        BackendError::NoCredentials(_) => "configure username and password",
+        BackendError::NoCredentials(_) | BackendError::CredentialsUnavailable(_) => {
+            "configure username and password"
+        }
         BackendError::Changed => "try again: the value was written to meanwhile",
         BackendError::RangeNotSatisfiable => "try another key: this value is shorter",
         BackendError::Throttled(_) => "try again later: the server is busy, or has its maximum of clients",

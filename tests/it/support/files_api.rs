@@ -296,11 +296,16 @@ fn list(files: &BTreeMap<String, Stored>, directory: &str, query: &str) -> Respo
             .parse()
             .expect("a number")
     });
+    let size = query
+        .split('&')
+        .find_map(|field| field.strip_prefix("page_size="));
+    let size: usize = size.map_or(2, |size| size.parse().expect("a number"));
+    let size = size.clamp(1, 2);
     let (page, next): (Vec<_>, _) = match at {
         None => (vec![], Some(0)),
         Some(at) => (
-            entries.values().skip(at).take(2).cloned().collect(),
-            (at + 2 < entries.len()).then_some(at + 2),
+            entries.values().skip(at).take(size).cloned().collect(),
+            (at + size < entries.len()).then_some(at + size),
         ),
     };
     let mut document = serde_json::json!({ "contents": page });

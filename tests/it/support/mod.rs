@@ -5,11 +5,13 @@ pub mod content;
 pub mod files_api;
 pub mod garage;
 pub mod gateway;
+pub mod moto;
 pub mod process;
 pub mod raw;
 pub mod redis;
 pub mod shop;
 pub mod store;
+pub mod stub;
 pub mod token;
 pub mod uri;
 

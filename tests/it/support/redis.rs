@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
-use super::garage::{free_ports, is_ci};
+use super::garage::is_ci;
 use super::shop::Shop;
-use super::{PATIENCE, eventually};
+use super::{PATIENCE, eventually, free_ports};
 
 /// With characters that a URL holds percent-encoded alone.
 pub const PASSWORD: &str = "s:e/c%r@t";
