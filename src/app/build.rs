@@ -11,6 +11,7 @@ use crate::authority::AccessConfig;
 use crate::authority::file::FileAuthority;
 use crate::backend::config::BackendConfig;
 use crate::backend::databricks::Databricks;
+use crate::backend::gcs::Gcs;
 use crate::backend::http::HttpClient;
 use crate::backend::local::Local;
 use crate::backend::measured::Measured;
@@ -204,6 +205,15 @@ pub fn backend(
             presign: None,
         })),
         BackendConfig::Unserved(_) => Ok(None),
+        BackendConfig::Gcs(gcs) => {
+            let client = HttpClient::new(gcs.ca_file.as_deref(), stall_timeout)
+                .map_err(|error| StartError::Storage(config.id.clone(), error))?;
+            let gcs = Arc::new(Gcs::new((**gcs).clone(), client));
+            Ok(Some(Parts {
+                backend: gcs.clone(),
+                presign: Some(gcs),
+            }))
+        }
         BackendConfig::Databricks(databricks) => {
             let client = HttpClient::new(databricks.ca_file.as_deref(), stall_timeout)
                 .map_err(|error| StartError::Storage(config.id.clone(), error))?;
@@ -242,6 +252,9 @@ fn rule(config: &StorageConfig, epoch: u64) -> StorageRule {
         },
         BackendConfig::Local(_) => Names::Local,
         BackendConfig::Unserved(_) => Names::Nothing,
+        BackendConfig::Gcs(gcs) => Names::Gcs {
+            bucket: gcs.bucket.as_str().into(),
+        },
         BackendConfig::Databricks(databricks) => Names::Volume {
             volume: databricks.volume.as_str().into(),
         },

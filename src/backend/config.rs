@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::gcs::identity::Identity;
 use crate::secret::Secret;
 
 /// How to reach one storage.
@@ -15,6 +16,8 @@ pub enum BackendConfig {
     /// A kind that the contract names and this version does not serve yet: accepted, warned about at start, and
     /// its media answer 502. Holds the kind as written.
     Unserved(&'static str),
+    /// Google Cloud Storage.
+    Gcs(Box<GcsConfig>),
     /// A volume of a Databricks workspace.
     Databricks(DatabricksConfig),
     /// String values of a Redis database.
@@ -26,6 +29,7 @@ impl BackendConfig {
     pub fn ca_file(&self) -> Option<&Path> {
         match self {
             Self::S3(s3) => s3.ca_file.as_deref(),
+            Self::Gcs(gcs) => gcs.ca_file.as_deref(),
             Self::Local(_) | Self::Unserved(_) => None,
             Self::Databricks(databricks) => databricks.ca_file.as_deref(),
             Self::Redis(redis) => redis.ca_file.as_deref(),
@@ -80,6 +84,21 @@ pub struct StaticCredentials {
 pub struct LocalConfig {
     /// The directory that holds the files.
     pub root: PathBuf,
+}
+
+/// `kind = "gcs"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GcsConfig {
+    /// The bucket.
+    pub bucket: String,
+    /// Where another server than `https://storage.googleapis.com` is.
+    pub endpoint: Option<url::Url>,
+    /// Where another server than `https://iamcredentials.googleapis.com` signs for identities without a key.
+    pub iam_endpoint: Option<url::Url>,
+    /// Who asks; nobody: a public bucket.
+    pub identity: Option<Identity>,
+    /// A CA to trust beside the system's, PEM.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// `kind = "databricks"`.

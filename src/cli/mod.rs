@@ -274,6 +274,7 @@ fn kind(config: &config::StorageConfig) -> &'static str {
         BackendConfig::S3(_) => "s3",
         BackendConfig::Local(_) => "local",
         BackendConfig::Unserved(kind) => kind,
+        BackendConfig::Gcs(_) => "gcs",
         BackendConfig::Databricks(_) => "databricks",
         BackendConfig::Redis(_) => "redis",
     }

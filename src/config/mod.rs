@@ -10,7 +10,8 @@
 //! 2. the file
 //! 3. Label Studio's own variables: `RESOLVER_PROXY_MAX_RANGE_SIZE` (bytes), `RESOLVER_PROXY_TIMEOUT` (seconds),
 //!    `LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED` with `LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT`. The variables of the
-//!    providers' SDKs (`AWS_*`, `AZURE_*`, `GOOGLE_*`) are read by those who sign, not here.
+//!    providers' SDKs (`AWS_*`, `AZURE_*`) are read by those who sign, not here; Google's application default
+//!    (`GOOGLE_APPLICATION_CREDENTIALS`, gcloud's own file) is found here, for it is a file to watch.
 
 mod auth;
 mod environment;

@@ -42,6 +42,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The environment, for what providers' own tools read from it.
+    pub fn environment(&self) -> &'a HashMap<String, String> {
+        self.environment
+    }
+
     /// Reads a section; one that is left out is read as an empty one, so that its missing keys are named.
     pub fn section<T: DeserializeOwned>(&mut self, key: &str, written: Option<Value>) -> Option<T> {
         let written = written.unwrap_or_else(|| Value::Table(toml::Table::new()));

@@ -1,6 +1,7 @@
 //! What a `[[storage]]` means, by its kind.
 
 mod databricks;
+mod gcs;
 mod redis;
 
 use std::collections::HashSet;
@@ -124,7 +125,10 @@ fn backend(
             let root = reader.path(&local.root);
             Some(BackendConfig::Local(LocalConfig { root }))
         }
-        Kind::Gcs => unserved::<raw::Gcs>(reader, at, "gcs", table),
+        Kind::Gcs => {
+            let gcs = reader.section(at, Some(table))?;
+            gcs::gcs_config(reader, at, gcs).map(|gcs| BackendConfig::Gcs(Box::new(gcs)))
+        }
         Kind::Azure => unserved::<raw::Azure>(reader, at, "azure", table),
         Kind::Databricks => {
             let written = reader.section(at, Some(table))?;

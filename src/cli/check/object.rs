@@ -183,6 +183,8 @@ impl Objects<'_> {
         match &self.storage.backend {
             BackendConfig::S3(s3) => s3.endpoint.is_none(),
             BackendConfig::Local(_) | BackendConfig::Unserved(_) => true,
+            // Google names the identity that it refuses: it has taken the credentials.
+            BackendConfig::Gcs(_) => true,
             // These say "denied" of a token or a password that is not valid, too.
             BackendConfig::Databricks(_) | BackendConfig::Redis(_) => false,
         }
@@ -191,6 +193,7 @@ impl Objects<'_> {
     fn bucket(&self) -> &str {
         match &self.storage.backend {
             BackendConfig::S3(s3) => &s3.bucket,
+            BackendConfig::Gcs(gcs) => &gcs.bucket,
             BackendConfig::Databricks(databricks) => &databricks.volume,
             BackendConfig::Local(_) | BackendConfig::Unserved(_) | BackendConfig::Redis(_) => "",
         }
@@ -210,7 +213,8 @@ enum Listing {
 
 /// Whether a refusal is of the one action, and not of the credentials.
 fn is_permission(said: &str) -> bool {
-    matches!(said, "AccessDenied" | "AllAccessDisabled" | "403")
+    let code = said.split([' ', ':']).next().unwrap_or_default();
+    matches!(code, "AccessDenied" | "AllAccessDisabled" | "403")
 }
 
 fn unasked() -> BackendError {

@@ -127,7 +127,7 @@ fn setup(config: &Config, storage: &StorageConfig, args: &SetupArgs) -> Setup {
                 shell(&local.root.display().to_string())
             )),
         }],
-        BackendConfig::Unserved("gcs") => gcs::parts("BUCKET", &wanted),
+        BackendConfig::Gcs(gcs) => gcs::parts(&gcs.bucket, &wanted),
         BackendConfig::Unserved("azure") => azure::parts("ACCOUNT", "CONTAINER", &wanted),
         BackendConfig::Unserved(_) => vec![],
         BackendConfig::Databricks(databricks) => databricks::parts(&databricks.volume, &wanted),

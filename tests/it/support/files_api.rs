@@ -132,13 +132,7 @@ impl FilesApi {
 impl Shop for FilesApi {
     async fn put(&self, key: &str, bytes: Vec<u8>) {
         let path = format!("/Volumes/{VOLUME}/{key}");
-        let before = self
-            .state
-            .lock()
-            .unwrap()
-            .files
-            .get(&path)
-            .map(|file| file.modified);
+        let before = self.state().files.get(&path).map(|file| file.modified);
         let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
         let modified = before.map_or(an_hour_ago, |before| before + Duration::from_secs(60));
         self.put_at(key, bytes, modified);
