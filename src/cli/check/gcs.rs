@@ -49,6 +49,7 @@ async fn fetch(
     stall_timeout: Duration,
 ) -> Result<(), BackendError> {
     let options = PresignOptions {
+        head_only: false,
         expiry: Duration::from_secs(60),
         content_type: None,
     };
