@@ -10,10 +10,12 @@ use crate::auth::{Authenticator, SessionCookie};
 use crate::authority::AccessConfig;
 use crate::authority::file::FileAuthority;
 use crate::backend::config::BackendConfig;
+use crate::backend::databricks::Databricks;
 use crate::backend::gcs::Gcs;
 use crate::backend::http::HttpClient;
 use crate::backend::local::Local;
 use crate::backend::measured::Measured;
+use crate::backend::redis::Redis;
 use crate::backend::retry::Retry;
 use crate::backend::s3::S3;
 use crate::backend::{Backend, Presign};
@@ -212,6 +214,22 @@ pub fn backend(
                 presign: Some(gcs),
             }))
         }
+        BackendConfig::Databricks(databricks) => {
+            let client = HttpClient::new(databricks.ca_file.as_deref(), stall_timeout)
+                .map_err(|error| StartError::Storage(config.id.clone(), error))?;
+            Ok(Some(Parts {
+                backend: Arc::new(Databricks::new(databricks.clone(), client)),
+                presign: None,
+            }))
+        }
+        BackendConfig::Redis(redis) => {
+            let redis = Redis::new(redis.clone(), stall_timeout)
+                .map_err(|error| StartError::Storage(config.id.clone(), error))?;
+            Ok(Some(Parts {
+                backend: Arc::new(redis),
+                presign: None,
+            }))
+        }
     }
 }
 
@@ -236,6 +254,14 @@ fn rule(config: &StorageConfig, epoch: u64) -> StorageRule {
         BackendConfig::Unserved(_) => Names::Nothing,
         BackendConfig::Gcs(gcs) => Names::Gcs {
             bucket: gcs.bucket.as_str().into(),
+        },
+        BackendConfig::Databricks(databricks) => Names::Volume {
+            volume: databricks.volume.as_str().into(),
+        },
+        BackendConfig::Redis(redis) => Names::Redis {
+            host: redis.host.as_str().into(),
+            port: redis.port,
+            db: redis.db,
         },
     };
     StorageRule {

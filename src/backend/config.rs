@@ -18,6 +18,10 @@ pub enum BackendConfig {
     Unserved(&'static str),
     /// Google Cloud Storage.
     Gcs(Box<GcsConfig>),
+    /// A volume of a Databricks workspace.
+    Databricks(DatabricksConfig),
+    /// String values of a Redis database.
+    Redis(RedisConfig),
 }
 
 impl BackendConfig {
@@ -27,6 +31,8 @@ impl BackendConfig {
             Self::S3(s3) => s3.ca_file.as_deref(),
             Self::Gcs(gcs) => gcs.ca_file.as_deref(),
             Self::Local(_) | Self::Unserved(_) => None,
+            Self::Databricks(databricks) => databricks.ca_file.as_deref(),
+            Self::Redis(redis) => redis.ca_file.as_deref(),
         }
     }
 }
@@ -91,6 +97,52 @@ pub struct GcsConfig {
     pub iam_endpoint: Option<url::Url>,
     /// Who asks; nobody: a public bucket.
     pub identity: Option<Identity>,
+    /// A CA to trust beside the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// `kind = "databricks"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabricksConfig {
+    /// The workspace, `https://host`.
+    pub host: url::Url,
+    /// `catalog/schema/volume`.
+    pub volume: String,
+    /// Whose requests these are.
+    pub identity: DatabricksIdentity,
+    /// A CA to trust beside the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Who asks a Databricks workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatabricksIdentity {
+    /// The owner of a personal access token.
+    Token(Secret),
+    /// A service principal, by OAuth.
+    Client {
+        /// Its application id, not a secret.
+        client_id: String,
+        /// Its OAuth secret.
+        client_secret: Secret,
+    },
+}
+
+/// `kind = "redis"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisConfig {
+    /// The server's name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The number of the database.
+    pub db: u32,
+    /// The ACL user; the default user where none is set.
+    pub username: Option<String>,
+    /// The user's password, or the server's.
+    pub password: Option<Secret>,
+    /// Whether TLS is spoken.
+    pub tls: bool,
     /// A CA to trust beside the system's, PEM.
     pub ca_file: Option<PathBuf>,
 }

@@ -16,9 +16,7 @@ use futures_util::stream;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::config::LocalConfig;
-use super::{
-    Backend, BackendError, ByteStream, Call, Condition, Conditional, Fetched, Listed, Page,
-};
+use super::{Backend, BackendError, ByteStream, Call, Conditional, Fetched, Listed, Page};
 use crate::object::{ETag, ObjectMeta};
 
 /// How much one read takes: large enough that a switch of threads does not show.
@@ -62,7 +60,9 @@ fn open_below(root: &Path, path: &str) -> Result<Opened, BackendError> {
         Ok(file) => File::from(file),
         Err(rustix::io::Errno::NOSYS) => {
             return Err(BackendError::Unavailable(
-                "this kernel has no openat2 (Linux 5.6 and later have)".into(),
+                "the kernel (before Linux 5.6) or a sandbox around us has no openat2, and without it nothing keeps a \
+                 symlink below the root"
+                    .into(),
             ));
         }
         Err(error) => return Err(cannot_open(error)),
@@ -123,7 +123,7 @@ fn meta(file: &File) -> io::Result<Option<ObjectMeta>> {
 impl Backend for Local {
     async fn head(&self, call: Call<'_>) -> Result<Conditional<ObjectMeta>, BackendError> {
         let Opened { meta, .. } = self.open(&call).await?;
-        Ok(if holds(&call.condition, &meta)? {
+        Ok(if call.condition.lets_through(&meta.etag)? {
             Conditional::Is(meta)
         } else {
             Conditional::NotModified
@@ -136,7 +136,7 @@ impl Backend for Local {
         range: Range<u64>,
     ) -> Result<Conditional<Fetched>, BackendError> {
         let Opened { file, meta } = self.open(&call).await?;
-        if !holds(&call.condition, &meta)? {
+        if !call.condition.lets_through(&meta.etag)? {
             return Ok(Conditional::NotModified);
         }
         if range.start >= meta.complete_length {
@@ -157,16 +157,6 @@ impl Backend for Local {
         let (root, prefix) = (self.config.root.clone(), prefix.to_owned());
         let after = after.map(str::to_owned);
         off_runtime(move || list_below(&root, &prefix, after.as_deref(), limit)).await
-    }
-}
-
-/// Whether the condition lets the answer through; `false` is "not modified".
-fn holds(condition: &Condition, meta: &ObjectMeta) -> Result<bool, BackendError> {
-    match condition {
-        Condition::None => Ok(true),
-        Condition::IfMatch(etag) if *etag == meta.etag => Ok(true),
-        Condition::IfMatch(_) => Err(BackendError::Changed),
-        Condition::IfNoneMatch(etag) => Ok(*etag != meta.etag),
     }
 }
 

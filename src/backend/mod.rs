@@ -3,11 +3,13 @@
 //! Knows objects, never people. One room per provider; a provider's types stay in its own file; retry is a decorator.
 
 pub mod config;
+pub mod databricks;
 pub mod gcs;
 pub mod http;
 pub mod local;
 pub mod measured;
 mod proxy;
+pub mod redis;
 pub mod renewing;
 pub mod retry;
 pub mod s3;
@@ -39,6 +41,19 @@ pub enum Condition {
     IfMatch(ETag),
     /// Only another version than this: the same one is [`Conditional::NotModified`].
     IfNoneMatch(ETag),
+}
+
+impl Condition {
+    /// Whether an answer of this version is let through, for stores that leave it to us to compare: `false` is "not
+    /// modified".
+    pub fn lets_through(&self, etag: &ETag) -> Result<bool, BackendError> {
+        match self {
+            Self::None => Ok(true),
+            Self::IfMatch(wanted) if wanted == etag => Ok(true),
+            Self::IfMatch(_) => Err(BackendError::Changed),
+            Self::IfNoneMatch(known) => Ok(known != etag),
+        }
+    }
 }
 
 /// One question to storage: about which object, on what condition, on whose behalf.

@@ -112,7 +112,7 @@ impl<T: Send + Sync> Renewing<T> {
                 Ok(value)
             }
             Err(error) => {
-                tracing::warn!(%error, "credentials cannot be renewed");
+                tracing::warn!(%error, "credentials, or the connection that they open, cannot be renewed");
                 let error = match error {
                     BackendError::NoCredentials(said) if self.were_had.load(Ordering::Relaxed) => {
                         BackendError::CredentialsUnavailable(said)

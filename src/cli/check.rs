@@ -7,6 +7,7 @@ mod gcs;
 mod local;
 mod network;
 mod object;
+mod other;
 mod redirect;
 mod report;
 mod s3;
@@ -232,6 +233,7 @@ async fn check_storage(
             )
             .await
         }
+        BackendConfig::Databricks(_) | BackendConfig::Redis(_) => other::check(&objects).await,
         // `app::backend` has said that it serves no such kind.
         BackendConfig::Unserved(_) => vec![],
         BackendConfig::Gcs(gcs) => {

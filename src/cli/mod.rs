@@ -275,6 +275,8 @@ fn kind(config: &config::StorageConfig) -> &'static str {
         BackendConfig::Local(_) => "local",
         BackendConfig::Unserved(kind) => kind,
         BackendConfig::Gcs(_) => "gcs",
+        BackendConfig::Databricks(_) => "databricks",
+        BackendConfig::Redis(_) => "redis",
     }
 }
 

@@ -221,7 +221,7 @@ mod tests {
             let auth = Authenticator::new(config).unwrap();
             let annotator = auth.authenticate(credentials, now).await.unwrap();
             assert_eq!(annotator.subject.as_str(), "anna");
-            assert_eq!(annotator.groups, ["a".into()]);
+            assert_eq!(annotator.groups, ["a"].map(std::sync::Arc::<str>::from));
             assert_eq!(annotator.expires_at, now + LIFE);
         }
     }

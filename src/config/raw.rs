@@ -245,31 +245,25 @@ pub struct Azure {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Databricks {
-    #[serde(rename = "host")]
-    pub _host: String,
-    #[serde(rename = "volume")]
-    pub _volume: String,
-    #[serde(rename = "token")]
-    pub _token: Option<SecretRef>,
-    #[serde(rename = "client_id")]
-    pub _client_id: Option<String>,
-    #[serde(rename = "client_secret")]
-    pub _client_secret: Option<SecretRef>,
+    pub host: String,
+    pub volume: String,
+    pub token: Option<SecretRef>,
+    pub client_id: Option<SecretRef>,
+    pub client_secret: Option<SecretRef>,
+    pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redis {
-    #[serde(rename = "url")]
-    pub _url: Option<SecretRef>,
-    #[serde(rename = "host")]
-    pub _host: Option<String>,
-    #[serde(rename = "port")]
-    pub _port: Option<u16>,
-    #[serde(rename = "db")]
-    pub _db: Option<u32>,
-    #[serde(rename = "password")]
-    pub _password: Option<SecretRef>,
+    pub url: Option<SecretRef>,
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub db: Option<u32>,
+    pub username: Option<String>,
+    pub password: Option<SecretRef>,
+    pub tls: Option<bool>,
+    pub ca_file: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for SecretRef {

@@ -1,6 +1,8 @@
 //! What a `[[storage]]` means, by its kind.
 
+mod databricks;
 mod gcs;
+mod redis;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -128,8 +130,14 @@ fn backend(
             gcs::gcs_config(reader, at, gcs).map(|gcs| BackendConfig::Gcs(Box::new(gcs)))
         }
         Kind::Azure => unserved::<raw::Azure>(reader, at, "azure", table),
-        Kind::Databricks => unserved::<raw::Databricks>(reader, at, "databricks", table),
-        Kind::Redis => unserved::<raw::Redis>(reader, at, "redis", table),
+        Kind::Databricks => {
+            let written = reader.section(at, Some(table))?;
+            databricks::config(reader, at, written).map(BackendConfig::Databricks)
+        }
+        Kind::Redis => {
+            let written = reader.section(at, Some(table))?;
+            redis::config(reader, at, written).map(BackendConfig::Redis)
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod gcs;
 mod mistakes;
+mod stores;
 
 use super::*;
 use crate::backend::gcs::identity::Identity;
@@ -37,6 +38,7 @@ fn environment(more: &[(&str, &str)]) -> Vec<(String, String)> {
         ("ACME_EXTERNAL_ID", "acme-7"),
         ("MINIO_KEY", "minio"),
         ("MINIO_SECRET", "minio-secret"),
+        ("DATABRICKS_TOKEN", "dapi-7"),
     ];
     let all = secrets.iter().chain(more);
     all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))

@@ -36,6 +36,15 @@ pub enum Names {
     },
     /// Files below a root.
     Local,
+    /// A Redis database.
+    Redis {
+        /// The server's name or address.
+        host: Arc<str>,
+        /// Its port.
+        port: u16,
+        /// The number of the database.
+        db: u32,
+    },
     /// No URI: a kind that this version does not serve.
     Nothing,
 }
@@ -77,8 +86,12 @@ impl Names {
                 let here = storage.as_ref().is_none_or(|named| **named == *id.as_str());
                 (here && matches!(self, Self::Local)).then(|| path.clone())
             }
-            // A value of a database: no storage of this version holds any.
-            MediaUri::Redis { .. } => None,
+            MediaUri::Redis { authority, key } => {
+                let Self::Redis { host, port, db } = self else {
+                    return None;
+                };
+                key_in_database(host, *port, *db, authority, key).map(Arc::from)
+            }
         }
     }
 
@@ -103,6 +116,16 @@ impl Names {
                 storage: None,
                 path: key.into(),
             }),
+            Self::Redis { host, port, db } => {
+                let host = match host.contains(':') {
+                    true => format!("[{host}]"),
+                    false => host.to_string(),
+                };
+                Some(MediaUri::Redis {
+                    authority: format!("{host}:{port}").into(),
+                    key: format!("{db}/{key}").into(),
+                })
+            }
             Self::Nothing => None,
         }
     }
@@ -113,6 +136,7 @@ impl Names {
             Self::S3 { bucket, .. } | Self::Gcs { bucket } => bucket.clone(),
             Self::Azure { container, .. } => container.clone(),
             Self::Volume { volume } => volume.clone(),
+            Self::Redis { db, .. } => db.to_string().into(),
             Self::Local | Self::Nothing => "".into(),
         }
     }
@@ -125,7 +149,7 @@ impl Names {
                 let same_account = named_account.is_none_or(|named| **account == *named);
                 provider == Provider::Azure && same_account && **container == *named
             }
-            Self::Volume { .. } | Self::Local | Self::Nothing => false,
+            Self::Volume { .. } | Self::Redis { .. } | Self::Local | Self::Nothing => false,
         }
     }
 }
@@ -150,6 +174,33 @@ fn key_at_endpoint<'a>(
         // Hosts are compared without case (RFC 9110 §4.2.3), and this one is in lower case already.
         let label = host.strip_suffix(own_host)?.strip_suffix('.')?;
         label.eq_ignore_ascii_case(bucket).then_some(path)?
+    };
+    (!key.is_empty()).then_some(key)
+}
+
+/// `redis://host[:port]/db/key`, the key literal. A URI without an authority is of any server, and one without a
+/// number first is of any database: a key that begins with a number and a slash is named with its database before it.
+fn key_in_database<'a>(
+    host: &str,
+    port: u16,
+    db: u32,
+    authority: &str,
+    rest: &'a str,
+) -> Option<&'a str> {
+    let (named, named_port) = match authority.rsplit_once(':') {
+        // The colons of an IPv6 address stand in brackets (RFC 3986 §3.2.2).
+        Some((named, digits)) if !digits.ends_with(']') => (named, digits.parse().ok()?),
+        _ => (authority, 6379),
+    };
+    let named = named.trim_start_matches('[').trim_end_matches(']');
+    let is_here = named.eq_ignore_ascii_case(host) && named_port == port;
+    if !is_here && !authority.is_empty() {
+        return None;
+    }
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let key = match rest.split_once('/') {
+        Some((number, key)) if is_number(number) => (number.parse() == Ok(db)).then_some(key)?,
+        _ => rest,
     };
     (!key.is_empty()).then_some(key)
 }

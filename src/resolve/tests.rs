@@ -3,6 +3,8 @@
 use super::*;
 use crate::project::{MediaRule, Project};
 
+mod databases;
+
 fn rule(id: &str, names: Names, prefix: &str, pattern: Option<&str>) -> StorageRule {
     StorageRule {
         id: id.into(),

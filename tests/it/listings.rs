@@ -6,7 +6,7 @@ use crate::support::garage::Garage;
 use crate::support::gateway::Setup;
 
 /// All keys below a prefix, so many a page.
-async fn listed(backend: &dyn Backend, prefix: &str, limit: usize) -> Vec<String> {
+pub async fn listed(backend: &dyn Backend, prefix: &str, limit: usize) -> Vec<String> {
     let (mut keys, mut after) = (vec![], None::<String>);
     loop {
         let page = backend.list("media", prefix, after.as_deref(), limit).await;

@@ -11,7 +11,7 @@ use crate::support::{resident_bytes, uri};
 /// A window of the cache and of what storage is asked for.
 const WINDOW: u64 = 8 << 20;
 const MIB: u64 = 1 << 20;
-const CONTENT: Pattern = Pattern(1);
+pub const CONTENT: Pattern = Pattern(1);
 
 /// What a `Range` field asks for.
 enum Wanted {
@@ -79,10 +79,19 @@ fn forms(size: u64) -> Vec<(String, Wanted)> {
 }
 
 async fn every_form_holds(gateway: &Gateway, key: &str, size: u64) {
-    let path = uri::project("1", &format!("s3://media/{key}"));
+    every_form_holds_at(
+        gateway,
+        &uri::project("1", &format!("s3://media/{key}")),
+        size,
+    )
+    .await;
+}
+
+/// Every form of range on what this path names, which holds the first `size` bytes of [`CONTENT`].
+pub async fn every_form_holds_at(gateway: &Gateway, path: &str, size: u64) {
     for (field, wanted) in forms(size) {
         let told = format!("{field} of {size}");
-        let ask = gateway.get(&path).range(&field);
+        let ask = gateway.get(path).range(&field);
         let reply = ask.send().await;
         match wanted {
             Wanted::Part(range) => {

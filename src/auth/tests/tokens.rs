@@ -239,7 +239,7 @@ async fn the_claims_become_the_annotator() {
     let token = hs256(&claims.to_string());
     let annotator = bearer(&with_secret(), &token, now()).await.unwrap();
     assert_eq!(annotator.subject.as_str(), "anna@example.com");
-    assert_eq!(annotator.groups, ["a".into(), "b".into()]);
+    assert_eq!(annotator.groups, ["a", "b"].map(Arc::<str>::from));
     assert_eq!(annotator.scope.task, Some(TaskId::from("7")));
     assert_eq!(
         annotator.scope.uri,
@@ -252,7 +252,7 @@ async fn the_claims_become_the_annotator() {
 async fn one_group_may_be_a_string() {
     let token = hs256(&claims_with("groups", "labelers"));
     let annotator = bearer(&with_secret(), &token, now()).await.unwrap();
-    assert_eq!(annotator.groups, ["labelers".into()]);
+    assert_eq!(annotator.groups, ["labelers"].map(Arc::<str>::from));
 }
 
 #[tokio::test]

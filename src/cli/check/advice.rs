@@ -2,6 +2,7 @@
 //!
 //! The codes are those of S3's "Error responses" and of the servers that speak its protocol.
 
+use super::other;
 use crate::backend::BackendError;
 use crate::backend::config::{BackendConfig, S3Config};
 use crate::config::StorageConfig;
@@ -12,6 +13,8 @@ pub fn advice(error: &BackendError, storage: &StorageConfig) -> String {
         BackendConfig::S3(s3) => Some(s3),
         BackendConfig::Local(_) | BackendConfig::Unserved(_) => None,
         BackendConfig::Gcs(gcs) => return super::gcs::advice(error, gcs),
+        BackendConfig::Databricks(_) => return other::databricks(error),
+        BackendConfig::Redis(_) => return other::redis(error),
     };
     match error {
         BackendError::NotFound => {

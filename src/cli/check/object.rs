@@ -185,14 +185,17 @@ impl Objects<'_> {
             BackendConfig::Local(_) | BackendConfig::Unserved(_) => true,
             // Google names the identity that it refuses: it has taken the credentials.
             BackendConfig::Gcs(_) => true,
+            // These say "denied" of a token or a password that is not valid, too.
+            BackendConfig::Databricks(_) | BackendConfig::Redis(_) => false,
         }
     }
 
     fn bucket(&self) -> &str {
         match &self.storage.backend {
             BackendConfig::S3(s3) => &s3.bucket,
-            BackendConfig::Local(_) | BackendConfig::Unserved(_) => "",
             BackendConfig::Gcs(gcs) => &gcs.bucket,
+            BackendConfig::Databricks(databricks) => &databricks.volume,
+            BackendConfig::Local(_) | BackendConfig::Unserved(_) | BackendConfig::Redis(_) => "",
         }
     }
 }

@@ -6,6 +6,7 @@ mod aws;
 mod azure;
 mod databricks;
 mod gcs;
+mod redis;
 #[cfg(test)]
 mod tests;
 
@@ -128,10 +129,9 @@ fn setup(config: &Config, storage: &StorageConfig, args: &SetupArgs) -> Setup {
         }],
         BackendConfig::Gcs(gcs) => gcs::parts(&gcs.bucket, &wanted),
         BackendConfig::Unserved("azure") => azure::parts("ACCOUNT", "CONTAINER", &wanted),
-        BackendConfig::Unserved("databricks") => {
-            databricks::parts("CATALOG/SCHEMA/VOLUME", &wanted)
-        }
         BackendConfig::Unserved(_) => vec![],
+        BackendConfig::Databricks(databricks) => databricks::parts(&databricks.volume, &wanted),
+        BackendConfig::Redis(redis) => redis::parts(redis, &wanted),
     };
     Setup {
         storage: storage.id.to_string(),

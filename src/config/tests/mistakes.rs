@@ -83,7 +83,7 @@ const MISTAKES: &[Mistake] = &[
     ("kind = \"s3\"", "kind = \"s3\"\nca_file = \"no.pem\"", 15, "storage[0].ca_file", "no such file"),
     ("[[storage]]", "[[storage]]\nid = \"recordings\"\nkind = \"local\"\nroot = \"m\"\n[[storage]]", 17, "storage[1].id", "two storages"),
     ("[[storage]]", "[[storage]]\nid = \"l\"\nkind = \"local\"\nroot = \"m\"\ndelivery = \"redirect\"\n[[storage]]", 16, "storage[0].delivery", "no URL"),
-    ("[[storage]]", "[[storage]]\nid = \"d\"\nkind = \"databricks\"\nhost = \"h\"\nvolume = \"v\"\ndelivery = \"redirect\"\n[[storage]]", 17, "storage[0].delivery", "proxy only"),
+    ("[[storage]]", "[[storage]]\nid = \"d\"\nkind = \"databricks\"\nhost = \"https://h\"\ntoken = { env = \"DATABRICKS_TOKEN\" }\nvolume = \"a/b/c\"\ndelivery = \"redirect\"\n[[storage]]", 18, "storage[0].delivery", "proxy only"),
     ("id = \"recordings\"", "id = \"recordings\"\nid = \"again\"", 14, "id", "duplicate"),
 ];
 

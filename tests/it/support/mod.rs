@@ -3,12 +3,15 @@
 pub mod client;
 pub mod content;
 pub mod fake_gcs;
+pub mod files_api;
 pub mod garage;
 pub mod gateway;
 pub mod google;
 pub mod moto;
 pub mod process;
 pub mod raw;
+pub mod redis;
+pub mod shop;
 pub mod store;
 pub mod stub;
 pub mod token;
