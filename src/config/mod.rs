@@ -157,12 +157,13 @@ impl Source {
         let name = self.file.as_ref().map(|file| file.display().to_string());
         let mut document = Document::parse(name.as_deref(), &self.text)?;
         let environment = self.environment.iter().cloned().collect();
-        let unusable = environment::merge(&mut document, &environment);
+        let merged = environment::merge(&mut document, &environment);
         let root: raw::Root = document.read()?;
 
         let directory = self.file.as_deref().and_then(Path::parent);
         let mut reader = Reader::new(&document, directory, &environment);
-        reader.problems.extend(unusable);
+        reader.problems.extend(merged.problems);
+        reader.warnings.extend(merged.warnings);
         let files = self.file.iter().cloned();
         reader.files.extend(files);
         match compose(&mut reader, root) {

@@ -294,6 +294,16 @@ fn a_mistake_in_the_environment_names_the_variable() {
         ),
         ("LOCKGATE__CACHE__MEMORY", "512", "not a size"),
         (
+            "LOCKGATE__SERVER__CORS__ALLOWED_ORIGINS",
+            "https://a.example",
+            "in the environment a list is written [\"…\"]",
+        ),
+        (
+            "LOCKGATE__AUTH__JWT__ALGORITHMS",
+            "HS256",
+            "in the environment a list is written [\"…\"]",
+        ),
+        (
             "LOCKGATE__AUTH__JWT__HMAC_SECRET__FILE",
             "none",
             "one of the two",
