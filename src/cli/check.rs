@@ -76,10 +76,12 @@ async fn check(file: &Path, loaded: &Loaded, args: &CheckArgs) -> Result<Report,
     }
     let mut storages = vec![];
     for (storage, rule) in &chosen {
+        let mut steps: Vec<Step> = unbound_pattern(storage).into_iter().collect();
+        steps.extend(check_storage(config, storage, rule, args.uri.as_ref()).await);
         storages.push(StorageReport {
             id: storage.id.to_string(),
             kind: super::kind(storage),
-            steps: check_storage(config, storage, rule, args.uri.as_ref()).await,
+            steps,
         });
     }
     Ok(Report::new(configuration, access_list(config), storages))
@@ -191,6 +193,15 @@ fn mistakes(problems: &Problems) -> Vec<Step> {
     problems
         .map(|problem| Step::mistake("parse", problem))
         .collect()
+}
+
+/// A pattern is an access boundary, and is searched for in the whole key: one that may begin anywhere may let through
+/// more than was meant.
+fn unbound_pattern(storage: &StorageConfig) -> Option<Step> {
+    let pattern = storage.pattern.as_ref()?.as_str();
+    let bound = pattern.starts_with('^') || pattern.starts_with("\\A");
+    let note = "matches anywhere in the key; begin it with ^ to bind it to the key's beginning";
+    (!bound).then(|| Step::warning("pattern", format!("{pattern:?} {note}")))
 }
 
 async fn check_storage(

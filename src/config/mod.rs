@@ -71,7 +71,7 @@ pub struct StorageConfig {
     pub backend: BackendConfig,
     /// Keys must lie below this, as written; empty for the whole bucket.
     pub prefix: Arc<str>,
-    /// Keys must match this as well, where one is set.
+    /// Keys must match this as well, where one is set: anywhere in the whole key, unless `^` and `$` bind it.
     pub pattern: Option<Regex>,
     /// How its media reaches the annotator.
     pub delivery: Delivery,

@@ -167,6 +167,8 @@ pub struct StorageCommon {
     pub kind: Kind,
     #[serde(default)]
     pub prefix: String,
+    /// A regular expression, searched for anywhere in the whole key (the prefix included): `clips/` also lets
+    /// `private/clips/a.mp4` through. `^` and `$` bind it to the key's beginning and end.
     pub pattern: Option<String>,
     #[serde(default)]
     pub delivery: Delivery,
