@@ -216,6 +216,11 @@ fn fields(reader: &mut Reader<'_>, delivery: &raw::DeliverySection) -> (String, 
     let cache_control = cache_control.unwrap_or_else(|| "private, no-cache".to_owned());
     if http::HeaderValue::from_str(&cache_control).is_err() {
         reader.problem("delivery.cache_control", "not a valid field value");
+    } else if !keeps_out_of_shared_caches(&cache_control) {
+        reader.warn(
+            "delivery.cache_control",
+            "without private or no-store a shared cache may keep one annotator's media and show it to another",
+        );
     }
     let policy = delivery.cross_origin_resource_policy.clone();
     let policy = policy.unwrap_or_else(|| "same-site".to_owned());
@@ -226,6 +231,14 @@ fn fields(reader: &mut Reader<'_>, delivery: &raw::DeliverySection) -> (String, 
         );
     }
     (cache_control, policy)
+}
+
+/// RFC 9111 §5.2.2.5, §5.2.2.7; `private="field"` is about that field alone.
+fn keeps_out_of_shared_caches(cache_control: &str) -> bool {
+    cache_control.split(',').any(|directive| {
+        let directive = directive.trim();
+        directive.eq_ignore_ascii_case("private") || directive.eq_ignore_ascii_case("no-store")
+    })
 }
 
 pub fn presign_expiry(
