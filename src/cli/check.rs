@@ -16,8 +16,6 @@ mod tests;
 use std::path::Path;
 use std::process::ExitCode;
 
-use url::Url;
-
 use super::CliError;
 use crate::app;
 use crate::auth::Authenticator;
@@ -102,17 +100,21 @@ async fn configuration(file: &Path, loaded: &Loaded) -> Vec<Step> {
             Err(error) => Step::failed("tls", super::with_causes(&error), advice),
         });
     }
-    if let Some(url) = &config.auth.jwks_url {
-        steps.push(key_set(config, url).await);
-    }
+    steps.push(keys(config).await);
     steps
 }
 
-/// Fetches the issuer's key set, as a start would.
-async fn key_set(config: &Config, url: &Url) -> Step {
+/// Takes the keys that tokens are verified with, and fetches the issuer's key set, as a start would.
+async fn keys(config: &Config) -> Step {
     let authenticator = match Authenticator::new(config.auth.clone()) {
         Ok(authenticator) => authenticator,
-        Err(error) => return Step::failed("keys", error.to_string(), "correct [auth.jwt]"),
+        Err(error) => {
+            let advice = format!("correct auth.jwt.{}", error.key());
+            return Step::failed("keys", super::with_causes(&error), advice);
+        }
+    };
+    let Some(url) = &config.auth.jwks_url else {
+        return Step::ok("keys", "those of auth.jwt can be used");
     };
     authenticator.loaded().await;
     match authenticator.ready() {

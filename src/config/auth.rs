@@ -16,6 +16,7 @@ const MAX_LEEWAY: Duration = Duration::from_secs(60);
 const HMAC_SECRET_LENGTH: usize = 32;
 
 pub fn auth(reader: &mut Reader<'_>, written: Option<Value>) -> Option<AuthConfig> {
+    let before = reader.problems.len();
     let written = with_jwt(written);
     let auth: raw::Auth = reader.section("auth", Some(written))?;
     let jwt = auth.jwt;
@@ -32,7 +33,7 @@ pub fn auth(reader: &mut Reader<'_>, written: Option<Value>) -> Option<AuthConfi
         Duration::ZERO..=MAX_LEEWAY,
     );
     let jwks_url = jwt.jwks_url.and_then(|url| jwks_url(reader, &url));
-    Some(AuthConfig {
+    let config = AuthConfig {
         issuer: jwt.issuer,
         audience: jwt.audience,
         algorithms: jwt.algorithms,
@@ -43,7 +44,15 @@ pub fn auth(reader: &mut Reader<'_>, written: Option<Value>) -> Option<AuthConfi
         leeway,
         groups_claim: jwt.groups_claim.unwrap_or_else(|| "groups".to_owned()),
         query_token: auth.query_token,
-    })
+    };
+    // The room has the last word, where nothing was found that is wrong already: a start would say the same,
+    // without the place.
+    if reader.problems.len() == before
+        && let Err(error) = config.validate()
+    {
+        reader.problem(&format!("auth.jwt.{}", error.key()), error.to_string());
+    }
+    Some(config)
 }
 
 /// Without `[auth]` or `[auth.jwt]` at all it is `auth.jwt`'s own keys that are missing.

@@ -1,6 +1,7 @@
 //! The example as it stands, and a table of what operators get wrong.
 
 mod mistakes;
+mod start;
 
 use super::*;
 
@@ -98,17 +99,18 @@ fn the_example_loads_as_it_stands() {
 fn the_examples_commented_lines_load_too() {
     let directory = tempfile::tempdir().expect("a directory");
     let root = directory.path();
+    let (certificate, key) = start::certificate();
+    let public_key = rcgen::KeyPair::generate().expect("a key").public_key_pem();
     for (name, text) in [
-        ("tls.crt", "certificate"),
-        ("tls.key", "key"),
-        (
-            "jwt.pem",
-            "-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----\n",
-        ),
+        ("tls.crt", certificate),
+        ("tls.key", key),
+        ("jwt.pem", public_key),
     ] {
         std::fs::write(root.join(name), text).expect("written");
     }
     let uncomment = |line: &str| match line.strip_prefix("# ") {
+        // Beside a public key it would be a mistake.
+        Some(rest) if rest.starts_with("jwks_url") => String::new(),
         Some(rest) if rest.contains(" = ") => rest.replace("   client", "\nclient"),
         _ => line.to_owned(),
     };
