@@ -180,7 +180,8 @@ impl Source {
 /// Reads every section before giving up on any, so that all mistakes are named at once.
 fn compose(reader: &mut Reader<'_>, root: raw::Root) -> Option<Config> {
     let server = sections::server(reader, root.server);
-    let auth = auth::auth(reader, root.auth);
+    let tls = server.as_ref().is_some_and(|server| server.tls.is_some());
+    let auth = auth::auth(reader, root.auth, tls);
     let access = sections::access(reader, root.access);
     let cache = sections::cache(reader, root.cache);
     let delivery = sections::delivery(reader, root.delivery);

@@ -75,6 +75,8 @@ pub struct Limits {
 pub struct Auth {
     #[serde(default)]
     pub query_token: bool,
+    /// Whether the session cookie is `Secure` and has the `__Host-` prefix; left out: where `server.tls` is set.
+    pub secure_cookie: Option<bool>,
     pub jwt: Jwt,
 }
 
