@@ -213,7 +213,12 @@ impl Document {
             let hint = hint.unwrap_or_default();
             return self.at(&key, format!("unknown key `{field}`{hint}"));
         }
-        self.at(&key, message.trim())
+        let message = message.trim();
+        if self.variables.contains_key(&key) && message.ends_with("expected a sequence") {
+            let message = format!("{message}; in the environment a list is written [\"…\"]");
+            return self.at(&key, message);
+        }
+        self.at(&key, message)
     }
 }
 

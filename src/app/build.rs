@@ -87,7 +87,7 @@ pub(super) async fn build(
         .filter_map(|open| Some((open.config.id.clone(), open.store.clone()?)));
     let gate = Gate {
         auth: auth.clone(),
-        cookie: SessionCookie::new(config.server.tls.is_some()),
+        cookie: SessionCookie::new(config.auth.secure_cookie),
         authority: authority.clone(),
         storages: Storages::new(
             stores

@@ -22,6 +22,9 @@ const LOCAL_FILES: &str = "/data/local-files";
 /// What may stand before a URI and then also ends it: quotes as JSON in text, HTML and HTML in HTML have them.
 const QUOTES: &[&str] = &["\\\"", "\"", "'", "&quot;", "&#34;", "&#39;", "&apos;"];
 
+/// What stands between the items of a list in one string, beside white space.
+const SEPARATORS: &[char] = &[',', ';', '|'];
+
 /// Calls `found` with every media URI that a string of a task's data names.
 pub fn mentions(text: &str, mut found: impl FnMut(MediaUri)) {
     let text = text.trim();
@@ -38,9 +41,8 @@ pub fn mentions(text: &str, mut found: impl FnMut(MediaUri)) {
             return;
         }
     }
-    for (index, &begin) in begins.iter().enumerate() {
-        let next = begins.get(index + 1).copied().unwrap_or(text.len());
-        for candidate in spellings(text, begin, next) {
+    for index in 0..begins.len() {
+        for candidate in spellings(text, &begins, index) {
             keep(candidate);
             if let Cow::Owned(decoded) = decode_entities(candidate) {
                 keep(&decoded);
@@ -73,8 +75,10 @@ fn beginnings(text: &str) -> Vec<usize> {
 }
 
 /// The readings of a mention: to its closing quote or parenthesis where one opened before it, else to the next blank,
-/// quote or tag, with and without the punctuation of the sentence around it.
-fn spellings(text: &str, begin: usize, next: usize) -> Vec<&str> {
+/// quote or tag, with and without the punctuation of the sentence around it, and as an item of a list.
+fn spellings<'t>(text: &'t str, begins: &[usize], index: usize) -> Vec<&'t str> {
+    let begin = begins[index];
+    let next = begins.get(index + 1).copied().unwrap_or(text.len());
     let (before, rest) = text.split_at(begin);
     // Past a URI's greatest length, and a character more, there is nothing to find: without this bound a text full of
     // open parentheses would be read to its end for each of them.
@@ -100,7 +104,18 @@ fn spellings(text: &str, begin: usize, next: usize) -> Vec<&str> {
     if bare.len() < word.len() {
         spellings.push(bare);
     }
+    // The last is read to the end only where the text begins with a URI, and so may be a list of them: elsewhere the
+    // rest of a sentence follows.
+    let may_be_item = next < text.len() || begins[0] == 0;
+    let item = list_item(&text[begin..next]);
+    spellings.extend(item.filter(|item| may_be_item && *item != word && *item != bare));
     spellings
+}
+
+/// From one URI to where the next begins, as in `s3://b/a b.png, s3://b/c.png`.
+fn list_item(text: &str) -> Option<&str> {
+    let item = text.trim_end_matches(|c: char| c.is_whitespace() || SEPARATORS.contains(&c));
+    (!item.contains(['\n', '\r', '"', '\'', '<', '>'])).then_some(item)
 }
 
 fn closing_parenthesis(rest: &str) -> Option<usize> {
@@ -206,6 +221,7 @@ mod tests {
                 &[
                     "s3://b/a.png,",
                     "s3://b/a.png",
+                    "s3://b/a.png, then",
                     "s3://b/b.png.",
                     "s3://b/b.png",
                 ],
@@ -218,11 +234,11 @@ mod tests {
             ("{\\\"url\\\": \\\"s3://b/k\\\"}", &["s3://b/k"]),
             (
                 "<img srcset=\"s3://b/1.png 1x, s3://b/2.png 2x\">",
-                &["s3://b/1.png", "s3://b/2.png"],
+                &["s3://b/1.png", "s3://b/1.png 1x", "s3://b/2.png"],
             ),
             (
                 "s3://b/a.png\ns3://b/b c.png",
-                &["s3://b/a.png", "s3://b/b"],
+                &["s3://b/a.png", "s3://b/b", "s3://b/b c.png"],
             ),
             ("background: url(s3://b/a.png)", &["s3://b/a.png"]),
             ("xs3://b/k and my-local://b/k", &[]),
@@ -231,6 +247,28 @@ mod tests {
         ] {
             assert_eq!(found(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn every_uri_of_a_list_is_found_whatever_separates_them() {
+        let first = "s3://media/data/a.png";
+        let last = "s3://media/data/t 1.txt";
+        for separator in [",", ", ", " , ", ";", "; ", "|", "\n", ",\r\n", ",;", "\t"] {
+            let middle = "local://media/b (1).wav";
+            let list = [first, middle, last].join(separator);
+            let quoted = format!("<img data-list=\"{list}\">");
+            let uris = found(&list);
+            for uri in [first, middle, last] {
+                assert!(
+                    uris.contains(&uri.to_owned()),
+                    "{uri} of {list:?}: {uris:?}"
+                );
+            }
+            assert!(found(&quoted).contains(&first.to_owned()), "{quoted}");
+        }
+        // The list as one key, which it may be, is still offered.
+        let list = "s3://b/a.png,s3://b/b.png";
+        assert_eq!(found(list), [list, "s3://b/a.png", "s3://b/b.png"]);
     }
 
     #[test]

@@ -127,6 +127,10 @@ impl HttpClient {
                 "cannot connect: {}",
                 innermost(&error)
             ))),
+            Ok(Err(error)) if is_no_http(&error) => {
+                let reason = format!("an answer that is no http: {}", innermost(&error));
+                Err(BackendError::Protocol(reason))
+            }
             Ok(Err(error)) => Err(BackendError::Unavailable(innermost(&error))),
             Ok(Ok(response)) => Ok(response),
         }
@@ -207,6 +211,13 @@ fn innermost(error: &dyn std::error::Error) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+/// Whether something answered, in no form of HTTP: asking again would bring the same.
+fn is_no_http(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<hyper::Error>())
+        .any(hyper::Error::is_parse)
 }
 
 /// A field's value as text.
@@ -350,6 +361,50 @@ mod tests {
                 partial_content(&answer(range), &(0..10)).is_err(),
                 "{range}"
             );
+        }
+    }
+
+    /// What a client makes of a server that answers anything with `answer` and closes.
+    async fn answered(answer: &'static [u8]) -> BackendError {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await?;
+            let _ = stream.read(&mut [0; 4096]).await?;
+            stream.write_all(answer).await?;
+            stream.shutdown().await
+        });
+        let client = HttpClient::new(None, Duration::from_secs(10)).expect("a client");
+        let request = Request::get(format!("http://{address}/")).body(Empty::new());
+        let error = client.send(request.expect("a request")).await;
+        server.abort();
+        error
+            .map(|response| response.status())
+            .expect_err("no answer")
+    }
+
+    #[tokio::test]
+    async fn what_is_not_http_breaks_the_protocol_and_what_is_nothing_is_unavailable() {
+        for garbage in [
+            &b"SSH-2.0-OpenSSH_9.2\r\n\r\n"[..],
+            b"\x15\x03\x01\x00\x02\x02\x16\r\n\r\n",
+            b"HTTP/1.1 abc OK\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n",
+        ] {
+            let error = answered(garbage).await;
+            assert!(
+                matches!(error, BackendError::Protocol(_)),
+                "{}: {error:?}",
+                garbage.escape_ascii()
+            );
+        }
+        for nothing in [&b""[..], b"HTTP/1.1 200"] {
+            let error = answered(nothing).await;
+            assert!(matches!(error, BackendError::Unavailable(_)), "{error:?}");
         }
     }
 

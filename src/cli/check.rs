@@ -18,8 +18,6 @@ mod tests;
 use std::path::Path;
 use std::process::ExitCode;
 
-use url::Url;
-
 use super::CliError;
 use crate::app;
 use crate::auth::Authenticator;
@@ -78,10 +76,12 @@ async fn check(file: &Path, loaded: &Loaded, args: &CheckArgs) -> Result<Report,
     }
     let mut storages = vec![];
     for (storage, rule) in &chosen {
+        let mut steps: Vec<Step> = unbound_pattern(storage).into_iter().collect();
+        steps.extend(check_storage(config, storage, rule, args.uri.as_ref()).await);
         storages.push(StorageReport {
             id: storage.id.to_string(),
             kind: super::kind(storage),
-            steps: check_storage(config, storage, rule, args.uri.as_ref()).await,
+            steps,
         });
     }
     Ok(Report::new(configuration, access_list(config), storages))
@@ -102,17 +102,21 @@ async fn configuration(file: &Path, loaded: &Loaded) -> Vec<Step> {
             Err(error) => Step::failed("tls", super::with_causes(&error), advice),
         });
     }
-    if let Some(url) = &config.auth.jwks_url {
-        steps.push(key_set(config, url).await);
-    }
+    steps.push(keys(config).await);
     steps
 }
 
-/// Fetches the issuer's key set, as a start would.
-async fn key_set(config: &Config, url: &Url) -> Step {
+/// Takes the keys that tokens are verified with, and fetches the issuer's key set, as a start would.
+async fn keys(config: &Config) -> Step {
     let authenticator = match Authenticator::new(config.auth.clone()) {
         Ok(authenticator) => authenticator,
-        Err(error) => return Step::failed("keys", error.to_string(), "correct [auth.jwt]"),
+        Err(error) => {
+            let advice = format!("correct auth.jwt.{}", error.key());
+            return Step::failed("keys", super::with_causes(&error), advice);
+        }
+    };
+    let Some(url) = &config.auth.jwks_url else {
+        return Step::ok("keys", "those of auth.jwt can be used");
     };
     authenticator.loaded().await;
     match authenticator.ready() {
@@ -193,6 +197,15 @@ fn mistakes(problems: &Problems) -> Vec<Step> {
     problems
         .map(|problem| Step::mistake("parse", problem))
         .collect()
+}
+
+/// A pattern is an access boundary, and is searched for in the whole key: one that may begin anywhere may let through
+/// more than was meant.
+fn unbound_pattern(storage: &StorageConfig) -> Option<Step> {
+    let pattern = storage.pattern.as_ref()?.as_str();
+    let bound = pattern.starts_with('^') || pattern.starts_with("\\A");
+    let note = "matches anywhere in the key; begin it with ^ to bind it to the key's beginning";
+    (!bound).then(|| Step::warning("pattern", format!("{pattern:?} {note}")))
 }
 
 async fn check_storage(

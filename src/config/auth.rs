@@ -15,7 +15,9 @@ const MAX_LEEWAY: Duration = Duration::from_secs(60);
 /// HS256's key should be as long as its hash (RFC 7518 §3.2), in bytes.
 const HMAC_SECRET_LENGTH: usize = 32;
 
-pub fn auth(reader: &mut Reader<'_>, written: Option<Value>) -> Option<AuthConfig> {
+/// `tls`: whether Lockgate itself is reached over TLS.
+pub fn auth(reader: &mut Reader<'_>, written: Option<Value>, tls: bool) -> Option<AuthConfig> {
+    let before = reader.problems.len();
     let written = with_jwt(written);
     let auth: raw::Auth = reader.section("auth", Some(written))?;
     let jwt = auth.jwt;
@@ -32,7 +34,7 @@ pub fn auth(reader: &mut Reader<'_>, written: Option<Value>) -> Option<AuthConfi
         Duration::ZERO..=MAX_LEEWAY,
     );
     let jwks_url = jwt.jwks_url.and_then(|url| jwks_url(reader, &url));
-    Some(AuthConfig {
+    let config = AuthConfig {
         issuer: jwt.issuer,
         audience: jwt.audience,
         algorithms: jwt.algorithms,
@@ -43,7 +45,28 @@ pub fn auth(reader: &mut Reader<'_>, written: Option<Value>) -> Option<AuthConfi
         leeway,
         groups_claim: jwt.groups_claim.unwrap_or_else(|| "groups".to_owned()),
         query_token: auth.query_token,
-    })
+        secure_cookie: secure_cookie(reader, auth.secure_cookie, tls),
+    };
+    // The room has the last word, where nothing was found that is wrong already: a start would say the same,
+    // without the place.
+    if reader.problems.len() == before
+        && let Err(error) = config.validate()
+    {
+        reader.problem(&format!("auth.jwt.{}", error.key()), error.to_string());
+    }
+    Some(config)
+}
+
+/// A proxy in front that terminates TLS cannot be seen from here: who has none says so.
+fn secure_cookie(reader: &mut Reader<'_>, written: Option<bool>, tls: bool) -> bool {
+    if written.is_none() && !tls {
+        reader.warn(
+            "auth.secure_cookie",
+            "without server.tls the session cookie has neither Secure nor the __Host- prefix; \
+             set it to true where a proxy in front speaks TLS, to false where browsers come over plain http",
+        );
+    }
+    written.unwrap_or(tls)
 }
 
 /// Without `[auth]` or `[auth.jwt]` at all it is `auth.jwt`'s own keys that are missing.

@@ -8,10 +8,19 @@ use crate::located::{Document, Located, spelled};
 
 const PREFIX: &str = "LOCKGATE__";
 
-/// Merges the environment into the document. What cannot be placed comes back as mistakes.
-pub fn merge(document: &mut Document, environment: &HashMap<String, String>) -> Vec<Located> {
-    let mut problems = vec![];
-    label_studio(document, environment, &mut problems);
+/// What was noticed while the environment was merged.
+#[derive(Default)]
+pub struct Merged {
+    /// What cannot be placed.
+    pub problems: Vec<Located>,
+    /// What is not used, in words that name it.
+    pub warnings: Vec<String>,
+}
+
+/// Merges the environment into the document.
+pub fn merge(document: &mut Document, environment: &HashMap<String, String>) -> Merged {
+    let mut merged = Merged::default();
+    label_studio(document, environment, &mut merged);
     // In a fixed order, so that `…__HMAC_SECRET` comes before `…__HMAC_SECRET__ENV` on every run.
     let mut variables: Vec<_> = environment.iter().collect();
     variables.sort();
@@ -21,10 +30,10 @@ pub fn merge(document: &mut Document, environment: &HashMap<String, String>) -> 
         };
         match key_path(document, rest) {
             Ok(key) => document.put(&key, variable, value(text)),
-            Err(message) => problems.push(misplaced(variable, message)),
+            Err(message) => merged.problems.push(misplaced(variable, message)),
         }
     }
-    problems
+    merged
 }
 
 /// Lists and tables as TOML writes them; all else is text, until a key turns out to want a number or a boolean.
@@ -82,7 +91,7 @@ fn in_environment(id: &str) -> String {
 fn label_studio(
     document: &mut Document,
     environment: &HashMap<String, String>,
-    problems: &mut Vec<Located>,
+    merged: &mut Merged,
 ) {
     let aliases = [
         (
@@ -107,36 +116,37 @@ fn label_studio(
         }
         match text.trim().parse::<u64>() {
             Ok(number) => document.put(key, variable, Value::String(format!("{number}{unit}"))),
-            Err(_) => problems.push(misplaced(
+            Err(_) => merged.problems.push(misplaced(
                 variable,
                 format!("expected a whole number of {plural}"),
             )),
         }
     }
-    local_files(document, environment);
+    merged.warnings.extend(local_files(document, environment));
 }
 
-fn local_files(document: &mut Document, environment: &HashMap<String, String>) {
+/// Adds the storage that Label Studio's variables mean; a warning where a configured one stands in its place.
+fn local_files(document: &mut Document, environment: &HashMap<String, String>) -> Option<String> {
     const ROOT: &str = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT";
     let enabled = environment.get("LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED");
     let enabled = enabled.is_some_and(|value| {
         let value = value.trim().to_lowercase();
         matches!(value.as_str(), "1" | "true" | "yes" | "on" | "t" | "y")
     });
-    let Some(root) = environment.get(ROOT).filter(|_| enabled) else {
-        return;
-    };
+    let root = environment.get(ROOT).filter(|_| enabled)?;
     let storages = document.tree().get("storage").and_then(Value::as_array);
     let local = |storage: &Value| {
         storage.get("kind").and_then(Value::as_str) == Some("local")
             || storage.get("id").and_then(Value::as_str) == Some("local-files")
     };
     if storages.into_iter().flatten().any(local) {
-        return;
+        let warning = "not used: a local storage is configured, and its root stands";
+        return Some(misplaced(ROOT, warning).to_string());
     }
     let storage = [("id", "local-files"), ("kind", "local"), ("root", root)];
     let storage = storage.map(|(key, value)| (key.to_owned(), Value::String(value.to_owned())));
     document.append("storage", ROOT, storage.into_iter().collect());
+    None
 }
 
 fn misplaced(variable: &str, message: impl Into<String>) -> Located {

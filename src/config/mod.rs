@@ -72,7 +72,7 @@ pub struct StorageConfig {
     pub backend: BackendConfig,
     /// Keys must lie below this, as written; empty for the whole bucket.
     pub prefix: Arc<str>,
-    /// Keys must match this as well, where one is set.
+    /// Keys must match this as well, where one is set: anywhere in the whole key, unless `^` and `$` bind it.
     pub pattern: Option<Regex>,
     /// How its media reaches the annotator.
     pub delivery: Delivery,
@@ -158,12 +158,13 @@ impl Source {
         let name = self.file.as_ref().map(|file| file.display().to_string());
         let mut document = Document::parse(name.as_deref(), &self.text)?;
         let environment = self.environment.iter().cloned().collect();
-        let unusable = environment::merge(&mut document, &environment);
+        let merged = environment::merge(&mut document, &environment);
         let root: raw::Root = document.read()?;
 
         let directory = self.file.as_deref().and_then(Path::parent);
         let mut reader = Reader::new(&document, directory, &environment);
-        reader.problems.extend(unusable);
+        reader.problems.extend(merged.problems);
+        reader.warnings.extend(merged.warnings);
         let files = self.file.iter().cloned();
         reader.files.extend(files);
         match compose(&mut reader, root) {
@@ -180,7 +181,8 @@ impl Source {
 /// Reads every section before giving up on any, so that all mistakes are named at once.
 fn compose(reader: &mut Reader<'_>, root: raw::Root) -> Option<Config> {
     let server = sections::server(reader, root.server);
-    let auth = auth::auth(reader, root.auth);
+    let tls = server.as_ref().is_some_and(|server| server.tls.is_some());
+    let auth = auth::auth(reader, root.auth, tls);
     let access = sections::access(reader, root.access);
     let cache = sections::cache(reader, root.cache);
     let delivery = sections::delivery(reader, root.delivery);

@@ -75,6 +75,8 @@ pub struct Limits {
 pub struct Auth {
     #[serde(default)]
     pub query_token: bool,
+    /// Whether the session cookie is `Secure` and has the `__Host-` prefix; left out: where `server.tls` is set.
+    pub secure_cookie: Option<bool>,
     pub jwt: Jwt,
 }
 
@@ -167,6 +169,8 @@ pub struct StorageCommon {
     pub kind: Kind,
     #[serde(default)]
     pub prefix: String,
+    /// A regular expression, searched for anywhere in the whole key (the prefix included): `clips/` also lets
+    /// `private/clips/a.mp4` through. `^` and `$` bind it to the key's beginning and end.
     pub pattern: Option<String>,
     #[serde(default)]
     pub delivery: Delivery,

@@ -13,6 +13,7 @@ use super::{AccessLog, LogConfig};
 use crate::authority::AccessConfig;
 use crate::cache::CacheConfig;
 use crate::content::ContentConfig;
+use crate::serve::tls::Tls;
 use crate::serve::{DeliveryConfig, LimitsConfig, ServerConfig, TlsFiles};
 
 /// The life of a presigned URL where none is configured.
@@ -36,10 +37,7 @@ pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerC
     for (index, origin) in server.cors.allowed_origins.iter().enumerate() {
         check_origin(reader, index, origin);
     }
-    let tls = server.tls.map(|tls| TlsFiles {
-        certificate: reader.file("server.tls.certificate", &tls.certificate),
-        private_key: reader.file("server.tls.private_key", &tls.private_key),
-    });
+    let tls = server.tls.map(|written| tls(reader, &written));
     let drain = reader.span(
         "server.drain",
         server.drain,
@@ -55,6 +53,23 @@ pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerC
         allowed_origins: server.cors.allowed_origins,
         limits: limits(reader, &server.limits),
     })
+}
+
+/// The files are read here as they will be at start, so that what is wrong with them is said with its place.
+fn tls(reader: &mut Reader<'_>, written: &raw::Tls) -> TlsFiles {
+    let files = TlsFiles {
+        certificate: reader.file("server.tls.certificate", &written.certificate),
+        private_key: reader.file("server.tls.private_key", &written.private_key),
+    };
+    // One that is missing has been named already.
+    if files.certificate.is_file() && files.private_key.is_file() {
+        for (key, error) in Tls::mistakes(&files) {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+            let message = format!("{error}{}", cause.unwrap_or_default());
+            reader.problem(&format!("server.tls.{key}"), message);
+        }
+    }
+    files
 }
 
 fn addresses(
@@ -216,6 +231,11 @@ fn fields(reader: &mut Reader<'_>, delivery: &raw::DeliverySection) -> (String, 
     let cache_control = cache_control.unwrap_or_else(|| "private, no-cache".to_owned());
     if http::HeaderValue::from_str(&cache_control).is_err() {
         reader.problem("delivery.cache_control", "not a valid field value");
+    } else if !keeps_out_of_shared_caches(&cache_control) {
+        reader.warn(
+            "delivery.cache_control",
+            "without private or no-store a shared cache may keep one annotator's media and show it to another",
+        );
     }
     let policy = delivery.cross_origin_resource_policy.clone();
     let policy = policy.unwrap_or_else(|| "same-site".to_owned());
@@ -226,6 +246,14 @@ fn fields(reader: &mut Reader<'_>, delivery: &raw::DeliverySection) -> (String, 
         );
     }
     (cache_control, policy)
+}
+
+/// RFC 9111 §5.2.2.5, §5.2.2.7; `private="field"` is about that field alone.
+fn keeps_out_of_shared_caches(cache_control: &str) -> bool {
+    cache_control.split(',').any(|directive| {
+        let directive = directive.trim();
+        directive.eq_ignore_ascii_case("private") || directive.eq_ignore_ascii_case("no-store")
+    })
 }
 
 pub fn presign_expiry(

@@ -3,6 +3,8 @@
 mod gcs;
 mod mistakes;
 mod stores;
+mod start;
+mod warnings;
 
 use super::*;
 use crate::backend::gcs::identity::Identity;
@@ -106,12 +108,19 @@ fn the_example_loads_as_it_stands() {
             .all(|w| w.contains("not served by this version"))
     );
     assert_eq!(loaded.warnings.len(), 2);
+    assert_eq!(config.storages[2].backend, BackendConfig::Unserved("gcs"));
+    let (unserved, others): (Vec<_>, Vec<_>) = (loaded.warnings.iter())
+        .partition(|warning| warning.contains("not served by this version"));
+    assert_eq!((unserved.len(), others.len()), (3, 1), "{others:?}");
+    assert!(others[0].contains("auth.secure_cookie"));
 }
 
 #[test]
 fn the_examples_commented_lines_load_too() {
     let directory = tempfile::tempdir().expect("a directory");
     let root = directory.path();
+    let (certificate, key) = start::certificate();
+    let public_key = rcgen::KeyPair::generate().expect("a key").public_key_pem();
     for (name, text) in [
         ("tls.crt", "certificate"),
         ("tls.key", "key"),
@@ -120,10 +129,15 @@ fn the_examples_commented_lines_load_too() {
             "jwt.pem",
             "-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----\n",
         ),
+        ("tls.crt", certificate),
+        ("tls.key", key),
+        ("jwt.pem", public_key),
     ] {
         std::fs::write(root.join(name), text).expect("written");
     }
     let uncomment = |line: &str| match line.strip_prefix("# ") {
+        // Beside a public key it would be a mistake.
+        Some(rest) if rest.starts_with("jwks_url") => String::new(),
         Some(rest) if rest.contains(" = ") => rest.replace("   client", "\nclient"),
         _ => line.to_owned(),
     };
@@ -308,6 +322,16 @@ fn a_mistake_in_the_environment_names_the_variable() {
             "expected u32",
         ),
         ("LOCKGATE__CACHE__MEMORY", "512", "not a size"),
+        (
+            "LOCKGATE__SERVER__CORS__ALLOWED_ORIGINS",
+            "https://a.example",
+            "in the environment a list is written [\"…\"]",
+        ),
+        (
+            "LOCKGATE__AUTH__JWT__ALGORITHMS",
+            "HS256",
+            "in the environment a list is written [\"…\"]",
+        ),
         (
             "LOCKGATE__AUTH__JWT__HMAC_SECRET__FILE",
             "none",

@@ -83,6 +83,19 @@ pub enum TlsError {
     Setup(#[source] rustls::Error),
 }
 
+impl TlsError {
+    /// Whether PEM was found and the certificate in it is none, so that no key could fit it.
+    fn is_about_the_certificate(&self) -> bool {
+        matches!(
+            self,
+            Self::Mismatch {
+                source: rustls::Error::InvalidCertificate(_),
+                ..
+            }
+        )
+    }
+}
+
 impl Tls {
     /// Reads certificate and key.
     ///
@@ -106,6 +119,26 @@ impl Tls {
             certificate,
             config: Arc::new(config),
         })
+    }
+
+    /// What [`Self::load`] would refuse, each with the key of `[server.tls]` that names the file to change.
+    pub fn mistakes(files: &TlsFiles) -> Vec<(&'static str, TlsError)> {
+        let chain = chain(&files.certificate);
+        let key = private_key(&files.private_key);
+        let mistakes = match (chain, key) {
+            (Ok(chain), Ok(key)) => {
+                let fit = certified(files, chain, key, &aws_lc_rs::default_provider());
+                match fit.err() {
+                    Some(error) if error.is_about_the_certificate() => [Some(error), None],
+                    error => [None, error],
+                }
+            }
+            (chain, key) => [chain.err(), key.err()],
+        };
+        let keys = ["certificate", "private_key"].into_iter();
+        keys.zip(mistakes)
+            .filter_map(|(key, mistake)| Some((key, mistake?)))
+            .collect()
     }
 
     /// Reads the files again: new connections get the new certificate, running ones keep theirs.
@@ -139,16 +172,32 @@ impl ResolvesServerCert for CurrentCertificate {
 }
 
 fn read(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let path = &files.certificate;
+    let chain = chain(&files.certificate)?;
+    certified(files, chain, private_key(&files.private_key)?, provider)
+}
+
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
         .map_err(|error| unreadable(path, error, |path| TlsError::NoCertificate { path }))?;
     if chain.is_empty() {
-        return Err(TlsError::NoCertificate { path: path.clone() });
+        let path = path.to_owned();
+        return Err(TlsError::NoCertificate { path });
     }
-    let path = &files.private_key;
-    let key = PrivateKeyDer::from_pem_file(path)
-        .map_err(|error| unreadable(path, error, |path| TlsError::NoPrivateKey { path }))?;
+    Ok(chain)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path)
+        .map_err(|error| unreadable(path, error, |path| TlsError::NoPrivateKey { path }))
+}
+
+fn certified(
+    files: &TlsFiles,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
     CertifiedKey::from_der(chain, key, provider).map_err(|source| TlsError::Mismatch {
         certificate: files.certificate.clone(),
         private_key: files.private_key.clone(),

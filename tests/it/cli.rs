@@ -74,6 +74,32 @@ fn a_configuration_that_is_wrong_is_an_error_that_names_file_line_and_key() {
     );
 }
 
+#[test]
+fn what_a_start_refuses_check_refuses_too_by_file_line_and_key() {
+    let pem = |what: &str| format!("-----BEGIN {what}-----\nnonsense\n-----END {what}-----\n");
+    let keys = Setup::bare()
+        .set("auth.jwt.algorithms", vec!["HS256", "ES256"])
+        .set("auth.jwt.public_key.file", "jwt.pem")
+        .file("jwt.pem", pem("PUBLIC KEY"));
+    let tls = Setup::bare()
+        .set("server.tls.certificate", "tls.crt")
+        .set("server.tls.private_key", "tls.key")
+        .file("tls.crt", pem("CERTIFICATE"))
+        .file("tls.key", pem("PRIVATE KEY"));
+    for (setup, key) in [(keys, "auth.jwt.public_key"), (tls, "server.tls.")] {
+        for verb in ["serve", "check"] {
+            let directory = tempfile::tempdir().expect("a directory");
+            let output = run_with(&setup, directory.path(), &[verb]);
+            let said = said(&output);
+            assert_eq!(output.status.code(), Some(1), "{verb}: {said}");
+            let (_, place) = said.split_once("lockgate.toml:").expect(&said);
+            let (line, place) = place.split_once(": ").expect(&said);
+            assert!(line.parse::<usize>().is_ok(), "{verb}: {said}");
+            assert!(place.starts_with(key), "{verb}: {said}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_token_that_was_minted_opens_the_gate() {
     let (store, gateway) = gateway_over_store().await;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap")]
 
+mod configuration;
 mod network;
 
 use std::time::{Duration, SystemTime};
@@ -240,47 +241,20 @@ async fn a_kind_that_is_not_served_is_skipped() {
 }
 
 #[tokio::test]
-async fn an_access_list_with_mistakes_is_a_failure_that_names_its_place() {
+async fn a_pattern_that_may_match_anywhere_is_noted() {
     let desk = Desk::new().await;
-    let list = desk.directory.path().join("projects.toml");
-    std::fs::write(&list, "[[project]]\nid = '1'\nstorages = ['two']\n").unwrap();
-    let report = desk.check(&desk.section(), CheckArgs::default()).await;
-    assert!(!report.ok);
-    assert!(report.to_string().contains("projects.toml:3: "), "{report}");
-}
-
-#[tokio::test]
-async fn a_key_set_that_cannot_be_fetched_is_a_failure() {
-    let desk = Desk::new().await;
-    let file = desk.directory.path().join("lockgate.toml");
-    // The bucket's server answers, and has no such object.
-    let url = desk.server.endpoint().join("media/jwks.json").unwrap();
-    let auth = AUTH.replace(
-        "hmac_secret = { file = 'jwt.secret' }",
-        &format!("jwks_url = '{url}'"),
-    );
-    std::fs::write(&file, auth.replace("HS256", "ES256")).unwrap();
-    let loaded = config::load(&file, []).unwrap();
-    let text = check(&file, &loaded, &CheckArgs::default())
-        .await
-        .unwrap()
-        .to_string();
-    assert!(
-        text.contains("FAIL    keys") && text.contains("jwks_url"),
-        "{text}"
-    );
-}
-
-#[tokio::test]
-async fn a_certificate_that_is_none_is_a_failure() {
-    let desk = Desk::new().await;
-    let tls = "[server]\ntls = { certificate = 'jwt.secret', private_key = 'jwt.secret' }\n";
-    let section = format!("{tls}{}", desk.section());
-    let text = desk.check(&section, CheckArgs::default()).await.to_string();
-    assert!(
-        text.contains("FAIL    tls") && text.contains("correct server.tls"),
-        "{text}"
-    );
+    for (pattern, noted) in [
+        ("mp4$", true),
+        ("clips/", true),
+        ("^clips/", false),
+        (r"\Aclips/", false),
+    ] {
+        let section = format!("{}pattern = '{pattern}'\n", desk.section());
+        let report = desk.check(&section, CheckArgs::default()).await;
+        assert!(report.ok, "{report}");
+        let text = report.to_string();
+        assert_eq!(text.contains("warn    pattern"), noted, "{text}");
+    }
 }
 
 #[tokio::test]

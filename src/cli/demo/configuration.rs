@@ -70,6 +70,9 @@ drain = "2s"
 [server.limits]
 bandwidth = "16MiB"              # per annotator: so that a large body takes a while, and can be seen being cut
 
+[auth]
+secure_cookie = false            # the page comes over plain http
+
 [auth.jwt]
 issuer = "{issuer}"
 audience = "{audience}"
@@ -158,6 +161,9 @@ mod tests {
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
         let written: toml::Table = read(FILE).parse().unwrap();
         assert_eq!(written["storage"][0]["bucket"].as_str(), Some(BUCKET));
+        let loaded = crate::config::load(&dir.path().join(FILE), []).unwrap();
+        let warned = |key: &str| loaded.warnings.iter().any(|warning| warning.contains(key));
+        assert!(!warned("secure_cookie"), "{:?}", loaded.warnings);
         assert!(!read(FILE).contains("s3-secret") && !read(FILE).contains("jwt-secret"));
         let tasks: Vec<serde_json::Value> = read(TASKS)
             .lines()

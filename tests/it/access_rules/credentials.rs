@@ -44,6 +44,16 @@ async fn session(gateway: &Gateway, subject: &str) -> String {
 }
 
 #[tokio::test]
+async fn behind_a_proxy_that_speaks_tls_the_cookie_is_secure_where_it_is_said() {
+    let (_store, gateway) = started_with(|setup| setup.set("auth.secure_cookie", true)).await;
+    let cookie = session(&gateway, "anna").await;
+    assert!(cookie.starts_with("__Host-lockgate="), "{cookie}");
+    let path = uri::task("1001", "s3://media/plain.mp4");
+    let asked = gateway.client().get(&path).header("cookie", &cookie);
+    assert_eq!(asked.answer().await.status, 200);
+}
+
+#[tokio::test]
 async fn a_session_cookie_opens_what_its_token_opens_and_no_more() {
     let (_store, gateway) = started().await;
     let answer = gateway
