@@ -105,7 +105,7 @@ fn the_example_loads_as_it_stands() {
             .iter()
             .all(|w| w.contains("not served by this version"))
     );
-    assert_eq!(loaded.warnings.len(), 2);
+    assert_eq!(loaded.warnings.len(), 1);
 }
 
 #[test]
