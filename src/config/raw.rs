@@ -225,7 +225,7 @@ pub struct Gcs {
     pub ca_file: Option<PathBuf>,
 }
 
-// The kinds below are not served by this version: their keys are checked, their values not read.
+// This kind is not served by this version: its keys are checked, their values not read.
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -101,17 +101,9 @@ fn the_example_loads_as_it_stands() {
     };
     assert_eq!(gcs.bucket, "acme-scans");
     assert!(matches!(gcs.identity, Some(Identity::External(_))));
-    assert!(
-        loaded
-            .warnings
-            .iter()
-            .all(|w| w.contains("not served by this version"))
-    );
-    assert_eq!(loaded.warnings.len(), 2);
-    assert_eq!(config.storages[2].backend, BackendConfig::Unserved("gcs"));
     let (unserved, others): (Vec<_>, Vec<_>) = (loaded.warnings.iter())
         .partition(|warning| warning.contains("not served by this version"));
-    assert_eq!((unserved.len(), others.len()), (3, 1), "{others:?}");
+    assert_eq!((unserved.len(), others.len()), (1, 1), "{others:?}");
     assert!(others[0].contains("auth.secure_cookie"));
 }
 
@@ -122,16 +114,10 @@ fn the_examples_commented_lines_load_too() {
     let (certificate, key) = start::certificate();
     let public_key = rcgen::KeyPair::generate().expect("a key").public_key_pem();
     for (name, text) in [
-        ("tls.crt", "certificate"),
-        ("tls.key", "key"),
         ("gcs.json", GCS),
-        (
-            "jwt.pem",
-            "-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----\n",
-        ),
-        ("tls.crt", certificate),
-        ("tls.key", key),
-        ("jwt.pem", public_key),
+        ("tls.crt", &certificate),
+        ("tls.key", &key),
+        ("jwt.pem", &public_key),
     ] {
         std::fs::write(root.join(name), text).expect("written");
     }

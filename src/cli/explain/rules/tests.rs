@@ -43,8 +43,9 @@ root = '.'
 
 [[storage]]
 id = 'slides'
-kind = 'gcs'
-bucket = 'slides'
+kind = 'azure'
+account = 'a'
+container = 'slides'
 ";
 
 const PROJECTS: &str = r"
