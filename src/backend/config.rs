@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use url::Url;
+
 use crate::secret::Secret;
 
 /// How to reach one storage.
@@ -11,6 +13,8 @@ pub enum BackendConfig {
     S3(Box<S3Config>),
     /// Files below a root.
     Local(LocalConfig),
+    /// Azure Blob Storage.
+    Azure(Box<AzureConfig>),
     /// A kind that the contract names and this version does not serve yet: accepted, warned about at start, and
     /// its media answer 502. Holds the kind as written.
     Unserved(&'static str),
@@ -24,7 +28,7 @@ pub struct S3Config {
     /// The region; the SDK's chain, then `us-east-1`, where none is set.
     pub region: Option<String>,
     /// Where an S3-compatible server is; AWS where none is set.
-    pub endpoint: Option<url::Url>,
+    pub endpoint: Option<Url>,
     /// Whether the bucket stands in the path and not in the host's name. The default: yes with an endpoint, and for
     /// names with dots; no on AWS.
     pub path_style: bool,
@@ -56,4 +60,77 @@ pub struct StaticCredentials {
 pub struct LocalConfig {
     /// The directory that holds the files.
     pub root: PathBuf,
+}
+
+/// `kind = "azure"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AzureConfig {
+    /// The storage account.
+    pub account: String,
+    /// The container.
+    pub container: String,
+    /// Where the account's blobs are, the account in the path where it must be; `https://ACCOUNT.blob.core.windows.net`
+    /// where none is set.
+    pub endpoint: Option<Url>,
+    /// Who asks.
+    pub credentials: AzureCredentials,
+    /// A CA to trust beside the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Who asks Azure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AzureCredentials {
+    /// The account's key, base64: reads and signs.
+    AccountKey(Secret),
+    /// A shared access signature, without its question mark: reads, and cannot be handed out.
+    Sas(Secret),
+    /// An identity of Entra ID: reads, and signs with a key that it asks for.
+    Identity(AzureIdentity),
+}
+
+/// An identity of Entra ID, and who vouches for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AzureIdentity {
+    /// A service principal: an application and its secret.
+    ServicePrincipal {
+        /// The application.
+        application: AzureApplication,
+        /// Its secret.
+        client_secret: Secret,
+    },
+    /// Workload identity: a token that another issuer (Kubernetes) writes to a file, and renews there.
+    Workload {
+        /// The application.
+        application: AzureApplication,
+        /// The file.
+        token_file: PathBuf,
+    },
+    /// The managed identity of a machine, from its metadata service.
+    Managed {
+        /// A user-assigned identity; the machine's own where none is named.
+        client_id: Option<String>,
+        /// The metadata service.
+        endpoint: Url,
+    },
+    /// The managed identity of App Service, Functions or Container Apps.
+    AppService {
+        /// A user-assigned identity; the system's where none is named.
+        client_id: Option<String>,
+        /// `IDENTITY_ENDPOINT`.
+        endpoint: Url,
+        /// `IDENTITY_HEADER`: proves that the process that asks is the app.
+        header: Secret,
+    },
+}
+
+/// An application of Entra ID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AzureApplication {
+    /// Where its tenant's tokens are had.
+    pub authority_host: Url,
+    /// The tenant.
+    pub tenant_id: String,
+    /// The application.
+    pub client_id: String,
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, Request, Response, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -29,7 +29,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle connections are given up before the usual 20 s at which S3 gives them up.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
-/// No error document of a store is longer; what is longer is not read.
+/// No error document of a store and no token is longer; what is longer is not read.
 const ERROR_DOCUMENT_LIMIT: usize = 64 << 10;
 
 /// Why there is no client.
@@ -56,7 +56,7 @@ pub enum HttpClientError {
 /// A pooled client; cheap to clone.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     stall_timeout: Duration,
 }
 
@@ -87,6 +87,27 @@ impl HttpClient {
     pub async fn send(
         &self,
         request: Request<Empty<Bytes>>,
+    ) -> Result<Response<Incoming>, BackendError> {
+        self.request(request.map(|_| Full::default())).await
+    }
+
+    /// Sends a small request with a body, for a token or a key, and reads the whole answer, whatever its status.
+    pub async fn fetch(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Bytes>, BackendError> {
+        let (head, body) = self.request(request).await?.into_parts();
+        let whole = Limited::new(body, ERROR_DOCUMENT_LIMIT).collect();
+        match tokio::time::timeout(self.stall_timeout, whole).await {
+            Err(_) => Err(BackendError::TimedOut("the answer stalled")),
+            Ok(Err(error)) => Err(BackendError::Unavailable(innermost(&*error))),
+            Ok(Ok(collected)) => Ok(Response::from_parts(head, collected.to_bytes())),
+        }
+    }
+
+    async fn request(
+        &self,
+        request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, BackendError> {
         match tokio::time::timeout(FIRST_BYTE_TIMEOUT, self.client.request(request)).await {
             Err(_) => Err(BackendError::TimedOut("no answer within 10 s")),

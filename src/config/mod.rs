@@ -9,10 +9,12 @@
 //!    A value is text; a list, a table, a number or a boolean is written as TOML writes it.
 //! 2. the file
 //! 3. Label Studio's own variables: `RESOLVER_PROXY_MAX_RANGE_SIZE` (bytes), `RESOLVER_PROXY_TIMEOUT` (seconds),
-//!    `LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED` with `LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT`. The variables of the
-//!    providers' SDKs (`AWS_*`, `AZURE_*`, `GOOGLE_*`) are read by those who sign, not here.
+//!    `LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED` with `LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT`,
+//!    `AZURE_BLOB_ACCOUNT_NAME` and `AZURE_BLOB_ACCOUNT_KEY`; and what Azure puts into the environment of a workload.
+//!    The variables of the SDKs of others (`AWS_*`, `GOOGLE_*`) are read by those who sign, not here.
 
 mod auth;
+mod azure;
 mod environment;
 mod raw;
 mod reader;

@@ -206,6 +206,22 @@ pub struct Local {
     pub root: PathBuf,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Azure {
+    pub account: Option<String>,
+    pub container: String,
+    pub account_key: Option<SecretRef>,
+    pub sas_token: Option<SecretRef>,
+    pub tenant_id: Option<String>,
+    pub client_id: Option<String>,
+    pub client_secret: Option<SecretRef>,
+    pub federated_token_file: Option<PathBuf>,
+    pub authority_host: Option<String>,
+    pub endpoint: Option<String>,
+    pub ca_file: Option<PathBuf>,
+}
+
 // The kinds below are not served by this version: their keys are checked, their values not read.
 
 #[derive(Debug, Deserialize)]
@@ -215,25 +231,6 @@ pub struct Gcs {
     pub _bucket: String,
     #[serde(rename = "credentials")]
     pub _credentials: Option<SecretRef>,
-    #[serde(rename = "endpoint")]
-    pub _endpoint: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Azure {
-    #[serde(rename = "account")]
-    pub _account: Option<String>,
-    #[serde(rename = "container")]
-    pub _container: String,
-    #[serde(rename = "account_key")]
-    pub _account_key: Option<SecretRef>,
-    #[serde(rename = "tenant_id")]
-    pub _tenant_id: Option<String>,
-    #[serde(rename = "client_id")]
-    pub _client_id: Option<String>,
-    #[serde(rename = "client_secret")]
-    pub _client_secret: Option<SecretRef>,
     #[serde(rename = "endpoint")]
     pub _endpoint: Option<String>,
 }

@@ -58,6 +58,12 @@ impl<'a> Reader<'a> {
             .push(self.document.at(key, message).to_string());
     }
 
+    /// A variable of the environment that is set and not empty.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let value = self.environment.get(name);
+        value.filter(|value| !value.is_empty()).cloned()
+    }
+
     /// Paths are relative to the configuration file's directory.
     pub fn path(&self, written: &Path) -> PathBuf {
         self.directory.join(written)

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use toml::Value;
 
 use super::StorageConfig;
+use super::azure::{azure_config, check_redirect};
 use super::raw::{self, Kind};
 use super::reader::Reader;
 use super::sections::presign_expiry;
@@ -58,6 +59,9 @@ fn storage(
     let common = common?;
     let backend = backend(reader, at, common.kind, table)?;
     check_common(reader, at, &common);
+    if let BackendConfig::Azure(azure) = &backend {
+        check_redirect(reader, at, azure, common.delivery);
+    }
     let pattern = common.pattern.and_then(|pattern| {
         let invalid = |error: regex::Error| format!("not a regular expression: {error}");
         let pattern = Regex::new(&pattern).map_err(invalid);
@@ -122,7 +126,10 @@ fn backend(
             Some(BackendConfig::Local(LocalConfig { root }))
         }
         Kind::Gcs => unserved::<raw::Gcs>(reader, at, "gcs", table),
-        Kind::Azure => unserved::<raw::Azure>(reader, at, "azure", table),
+        Kind::Azure => {
+            let azure = reader.section(at, Some(table))?;
+            azure_config(reader, at, azure).map(|azure| BackendConfig::Azure(Box::new(azure)))
+        }
         Kind::Databricks => unserved::<raw::Databricks>(reader, at, "databricks", table),
         Kind::Redis => unserved::<raw::Redis>(reader, at, "redis", table),
     }
