@@ -29,8 +29,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle connections are given up before the usual 20 s at which S3 gives them up.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
-/// No error document of a store and no token is longer; what is longer is not read.
+/// No error document of a store is longer; what is longer is not read.
 const ERROR_DOCUMENT_LIMIT: usize = 64 << 10;
+/// No token and no page of a listing is longer.
+const DOCUMENT_LIMIT: usize = 4 << 20;
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -88,24 +90,24 @@ impl HttpClient {
         &self,
         request: Request<Empty<Bytes>>,
     ) -> Result<Response<Incoming>, BackendError> {
-        self.request(request.map(|_| Full::default())).await
+        self.begin(request.map(|_| Full::default())).await
     }
 
-    /// Sends a small request with a body, for a token or a key, and reads the whole answer, whatever its status.
+    /// Sends a request, for a token or a listing, and reads the whole answer, whatever its status.
     pub async fn fetch(
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, BackendError> {
-        let (head, body) = self.request(request).await?.into_parts();
-        let whole = Limited::new(body, ERROR_DOCUMENT_LIMIT).collect();
-        match tokio::time::timeout(self.stall_timeout, whole).await {
-            Err(_) => Err(BackendError::TimedOut("the answer stalled")),
-            Ok(Err(error)) => Err(BackendError::Unavailable(innermost(&*error))),
-            Ok(Ok(collected)) => Ok(Response::from_parts(head, collected.to_bytes())),
-        }
+        let (head, body) = self.begin(request).await?.into_parts();
+        let whole = Limited::new(body, DOCUMENT_LIMIT).collect();
+        let whole = tokio::time::timeout(self.stall_timeout, whole)
+            .await
+            .map_err(|_| BackendError::TimedOut("storage stalled in the middle of a document"))?
+            .map_err(|error| BackendError::Unavailable(error.to_string()))?;
+        Ok(Response::from_parts(head, whole.to_bytes()))
     }
 
-    async fn request(
+    async fn begin(
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, BackendError> {

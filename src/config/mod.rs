@@ -14,7 +14,6 @@
 //!    The variables of the SDKs of others (`AWS_*`, `GOOGLE_*`) are read by those who sign, not here.
 
 mod auth;
-mod azure;
 mod environment;
 mod raw;
 mod reader;

@@ -42,6 +42,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The environment, for what providers' own tools read from it.
+    pub fn environment(&self) -> &'a HashMap<String, String> {
+        self.environment
+    }
+
     /// Reads a section; one that is left out is read as an empty one, so that its missing keys are named.
     pub fn section<T: DeserializeOwned>(&mut self, key: &str, written: Option<Value>) -> Option<T> {
         let written = written.unwrap_or_else(|| Value::Table(toml::Table::new()));
@@ -56,12 +61,6 @@ impl<'a> Reader<'a> {
     pub fn warn(&mut self, key: &str, message: impl Into<String>) {
         self.warnings
             .push(self.document.at(key, message).to_string());
-    }
-
-    /// A variable of the environment that is set and not empty.
-    pub fn variable(&self, name: &str) -> Option<String> {
-        let value = self.environment.get(name);
-        value.filter(|value| !value.is_empty()).cloned()
     }
 
     /// Paths are relative to the configuration file's directory.

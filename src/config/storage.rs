@@ -1,5 +1,7 @@
 //! What a `[[storage]]` means, by its kind.
 
+mod azure;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +11,6 @@ use serde::de::DeserializeOwned;
 use toml::Value;
 
 use super::StorageConfig;
-use super::azure::{azure_config, check_redirect};
 use super::raw::{self, Kind};
 use super::reader::Reader;
 use super::sections::presign_expiry;
@@ -60,7 +61,7 @@ fn storage(
     let backend = backend(reader, at, common.kind, table)?;
     check_common(reader, at, &common);
     if let BackendConfig::Azure(azure) = &backend {
-        check_redirect(reader, at, azure, common.delivery);
+        azure::check_redirect(reader, at, azure, common.delivery);
     }
     let pattern = common.pattern.and_then(|pattern| {
         let invalid = |error: regex::Error| format!("not a regular expression: {error}");
@@ -128,7 +129,8 @@ fn backend(
         Kind::Gcs => unserved::<raw::Gcs>(reader, at, "gcs", table),
         Kind::Azure => {
             let azure = reader.section(at, Some(table))?;
-            azure_config(reader, at, azure).map(|azure| BackendConfig::Azure(Box::new(azure)))
+            azure::azure_config(reader, at, azure)
+                .map(|azure| BackendConfig::Azure(Box::new(azure)))
         }
         Kind::Databricks => unserved::<raw::Databricks>(reader, at, "databricks", table),
         Kind::Redis => unserved::<raw::Redis>(reader, at, "redis", table),

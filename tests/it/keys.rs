@@ -23,7 +23,7 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'&')
     .remove(b'=');
 
-fn keys() -> Vec<String> {
+pub fn keys() -> Vec<String> {
     let written = [
         "plain.mp4",
         "with space.mp4",
@@ -60,7 +60,7 @@ fn keys() -> Vec<String> {
 }
 
 /// `.` and `..` are only bytes in an object store.
-const DOTS: [&str; 6] = [
+pub const DOTS: [&str; 6] = [
     "a/../b.mp4",
     "a/./b.mp4",
     "../a.mp4",
@@ -70,7 +70,7 @@ const DOTS: [&str; 6] = [
 ];
 
 /// What an object holds: its own key.
-fn content(key: &str) -> String {
+pub fn content(key: &str) -> String {
     format!("the object named {key}")
 }
 

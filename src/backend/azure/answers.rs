@@ -17,9 +17,7 @@ const CLOCK_SKEW: Duration = Duration::from_secs(14 * 60);
 
 /// An answer that is not what was asked for, in the house's words.
 pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, document: &Bytes) -> BackendError {
-    let code = text(headers, HeaderName::from_static("x-ms-error-code"))
-        .filter(|code| code.bytes().all(|b| b.is_ascii_alphanumeric()))
-        .unwrap_or_default();
+    let code = code(headers);
     let said = match code {
         "" => format!("status {}", status.as_u16()),
         code => code.to_owned(),
@@ -45,6 +43,17 @@ pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, document: &Bytes)
         (408 | 500..=599, _) => BackendError::Unavailable(said),
         _ => BackendError::Protocol(format!("unexpected status {} {code}", status.as_u16())),
     }
+}
+
+/// Whether storage did not know who asked, unlike one whom it knows and refuses.
+pub(super) fn is_stranger(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::UNAUTHORIZED || code(headers) == "AuthenticationFailed"
+}
+
+fn code(headers: &HeaderMap) -> &str {
+    text(headers, HeaderName::from_static("x-ms-error-code"))
+        .filter(|code| code.bytes().all(|b| b.is_ascii_alphanumeric()))
+        .unwrap_or_default()
 }
 
 /// What to do about a refusal, as far as its code tells.

@@ -21,7 +21,7 @@ use super::{eventually, free_ports};
 
 pub const ACCOUNT: &str = "acmeslides";
 pub const KEY: &str = "YSBrZXkgb2YgdGhlIHRlc3RzLCB0aGF0IGlzIG5vdCB0aGUgZW11bGF0b3IncyBvd24=";
-/// One second more than the version that the gateway signs would be another string-to-sign.
+/// Signed here as the reference says, apart from how the gateway does it.
 const VERSION: &str = "2023-11-03";
 
 /// A running server; killed when dropped, and by the kernel when the test's process ends otherwise.

@@ -10,8 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::{Host, Url};
 
-use super::raw::{self, SecretRef};
-use super::reader::Reader;
+use super::super::raw::{self, SecretRef};
+use super::super::reader::Reader;
 use crate::backend::config::{AzureApplication, AzureConfig, AzureCredentials, AzureIdentity};
 use crate::project::Delivery;
 use crate::secret::Secret;
@@ -71,7 +71,7 @@ pub fn check_redirect(reader: &mut Reader<'_>, at: &str, azure: &AzureConfig, de
 fn account(reader: &mut Reader<'_>, at: &str, azure: &raw::Azure) -> Option<String> {
     let key = format!("{at}.account");
     let account = azure.account.clone();
-    let Some(account) = account.or_else(|| reader.variable("AZURE_BLOB_ACCOUNT_NAME")) else {
+    let Some(account) = account.or_else(|| variable(reader, "AZURE_BLOB_ACCOUNT_NAME")) else {
         reader.problem(&key, "is missing: the storage account's name");
         return None;
     };
@@ -82,6 +82,12 @@ fn account(reader: &mut Reader<'_>, at: &str, azure: &raw::Azure) -> Option<Stri
         reader.problem(&key, message);
     }
     Some(account)
+}
+
+/// A variable that is set and not empty.
+fn variable(reader: &Reader<'_>, name: &str) -> Option<String> {
+    let value = reader.environment().get(name);
+    value.filter(|value| !value.is_empty()).cloned()
 }
 
 /// "Naming and referencing containers, blobs, and metadata".
@@ -124,9 +130,9 @@ fn label_studios_key(reader: &Reader<'_>, azure: &raw::Azure) -> Option<SecretRe
         && azure.client_id.is_none()
         && azure.client_secret.is_none()
         && azure.federated_token_file.is_none();
-    let its_account = reader.variable("AZURE_BLOB_ACCOUNT_NAME");
+    let its_account = variable(reader, "AZURE_BLOB_ACCOUNT_NAME");
     let same_account = azure.account.is_none() || azure.account == its_account;
-    let given = silent && same_account && reader.variable(KEY).is_some();
+    let given = silent && same_account && variable(reader, KEY).is_some();
     given.then(|| SecretRef::Env(KEY.to_owned()))
 }
 
@@ -161,12 +167,12 @@ fn identity(reader: &mut Reader<'_>, at: &str, azure: &raw::Azure) -> Option<Azu
         return written_identity(reader, at, azure);
     }
     let client_id = azure.client_id.clone();
-    let client_id = client_id.or_else(|| reader.variable("AZURE_CLIENT_ID"));
+    let client_id = client_id.or_else(|| variable(reader, "AZURE_CLIENT_ID"));
     let tenant_id = azure.tenant_id.clone();
-    let tenant_id = tenant_id.or_else(|| reader.variable("AZURE_TENANT_ID"));
+    let tenant_id = tenant_id.or_else(|| variable(reader, "AZURE_TENANT_ID"));
     if let (Some(tenant_id), Some(client_id)) = (tenant_id, &client_id) {
-        let token_file = reader.variable("AZURE_FEDERATED_TOKEN_FILE");
-        let client_secret = reader.variable("AZURE_CLIENT_SECRET");
+        let token_file = variable(reader, "AZURE_FEDERATED_TOKEN_FILE");
+        let client_secret = variable(reader, "AZURE_CLIENT_SECRET");
         if token_file.is_some() || client_secret.is_some() {
             let application = application(reader, at, azure, tenant_id, client_id.clone())?;
             // A secret is set by hand; a token file may be there for other reasons.
@@ -237,7 +243,7 @@ fn application(
 ) -> Option<AzureApplication> {
     let key = format!("{at}.authority_host");
     let written = azure.authority_host.clone();
-    let written = written.or_else(|| reader.variable("AZURE_AUTHORITY_HOST"));
+    let written = written.or_else(|| variable(reader, "AZURE_AUTHORITY_HOST"));
     let authority_host = reader.url(&key, written.as_deref().unwrap_or(AUTHORITY_HOST))?;
     if !is_private(&authority_host) {
         reader.problem(&key, "must be https: a secret is sent to it");
@@ -259,15 +265,15 @@ fn managed_identity(
     at: &str,
     client_id: Option<String>,
 ) -> Option<AzureIdentity> {
-    let endpoint = reader.variable("IDENTITY_ENDPOINT");
-    if let (Some(endpoint), Some(header)) = (endpoint, reader.variable("IDENTITY_HEADER")) {
+    let endpoint = variable(reader, "IDENTITY_ENDPOINT");
+    if let (Some(endpoint), Some(header)) = (endpoint, variable(reader, "IDENTITY_HEADER")) {
         return Some(AzureIdentity::AppService {
             client_id,
             endpoint: reader.url(at, &endpoint)?,
             header: Secret::new(header),
         });
     }
-    let endpoint = reader.variable("AZURE_POD_IDENTITY_AUTHORITY_HOST");
+    let endpoint = variable(reader, "AZURE_POD_IDENTITY_AUTHORITY_HOST");
     let endpoint = endpoint.as_deref().unwrap_or(METADATA_SERVICE);
     Some(AzureIdentity::Managed {
         client_id,

@@ -1,0 +1,403 @@
+//! Azure Blob Storage on Azurite: reads, listings, signed URLs, and who asks.
+
+mod identities;
+
+use std::time::{Duration, SystemTime};
+
+use futures_util::TryStreamExt;
+use lockgate::backend::azure::Azure;
+use lockgate::backend::config::{AzureConfig, AzureCredentials};
+use lockgate::backend::http::HttpClient;
+use lockgate::backend::{
+    Backend, BackendError, Call, Condition, Conditional, Presign, PresignOptions,
+};
+use lockgate::ids::StorageId;
+use lockgate::object::{ETag, ObjectLocation, ObjectMeta};
+use lockgate::secret::Secret;
+
+use crate::keys::{DOTS, content, keys};
+use crate::support::azurite::{ACCOUNT, Azurite, KEY};
+use crate::support::content::Pattern;
+use crate::support::gateway::Setup;
+use crate::support::{eventually, uri};
+
+const CONTAINER: &str = "media-1";
+
+fn config(azurite: &Azurite, credentials: AzureCredentials) -> AzureConfig {
+    AzureConfig {
+        account: ACCOUNT.to_owned(),
+        container: CONTAINER.to_owned(),
+        endpoint: Some(azurite.endpoint().parse().expect("a URL")),
+        credentials,
+        ca_file: azurite.ca_file().map(Into::into),
+    }
+}
+
+fn client(azurite: &Azurite) -> HttpClient {
+    HttpClient::new(azurite.ca_file(), Duration::from_secs(10)).expect("a client")
+}
+
+fn backend(azurite: &Azurite, credentials: AzureCredentials) -> Azure {
+    Azure::new(config(azurite, credentials), client(azurite))
+}
+
+fn account_key() -> AzureCredentials {
+    AzureCredentials::AccountKey(Secret::new(KEY))
+}
+
+fn at(key: &str) -> ObjectLocation {
+    ObjectLocation {
+        storage: StorageId::new("media"),
+        epoch: 1,
+        bucket: CONTAINER.into(),
+        key: key.into(),
+    }
+}
+
+fn signed(expiry: u64) -> PresignOptions {
+    PresignOptions {
+        expiry: Duration::from_secs(expiry),
+        content_type: None,
+    }
+}
+
+async fn head(azure: &Azure, key: &str) -> Result<ObjectMeta, BackendError> {
+    match azure.head(Call::about(&at(key))).await? {
+        Conditional::Is(meta) => Ok(meta),
+        Conditional::NotModified => panic!("nothing was asked on a condition"),
+    }
+}
+
+async fn read(
+    azure: &Azure,
+    key: &str,
+    range: std::ops::Range<u64>,
+    condition: Condition,
+) -> Result<Vec<u8>, BackendError> {
+    let location = at(key);
+    match azure
+        .get(Call::about(&location).on(condition), range)
+        .await?
+    {
+        Conditional::Is(fetched) => {
+            let frames: Vec<_> = fetched.body.try_collect().await?;
+            Ok(frames.concat())
+        }
+        Conditional::NotModified => Ok(b"not modified".to_vec()),
+    }
+}
+
+/// The odd keys, but for the one that no blob can have.
+fn names() -> Vec<String> {
+    let all = keys().into_iter();
+    all.filter(|key| !key.contains('\\')).collect()
+}
+
+async fn started() -> Option<Azurite> {
+    let azurite = Azurite::start().await?;
+    azurite.create_container(CONTAINER).await;
+    Some(azurite)
+}
+
+#[tokio::test]
+async fn ranges_conditions_and_what_is_not_there_are_told_apart() {
+    let Some(azurite) = started().await else {
+        return;
+    };
+    let azure = backend(&azurite, account_key());
+    let bytes = Pattern(1).bytes(3000);
+    azurite
+        .put(CONTAINER, "a.mp4", "video/mp4", bytes.clone())
+        .await;
+    azurite.put(CONTAINER, "empty", "video/mp4", "").await;
+
+    let meta = head(&azure, "a.mp4").await.expect("it is there");
+    assert_eq!(meta.complete_length, 3000);
+    assert_eq!(meta.content_type.as_deref(), Some("video/mp4"));
+    assert!(meta.last_modified.is_some());
+    for range in [0..3000, 0..1, 2999..3000, 17..2000, 2990..9000, 0..8 << 20] {
+        let had = read(&azure, "a.mp4", range.clone(), Condition::None)
+            .await
+            .expect("it is read");
+        assert_eq!(
+            had,
+            bytes[range.start as usize..range.end.min(3000) as usize],
+            "{range:?}"
+        );
+    }
+    assert_eq!(
+        head(&azure, "empty")
+            .await
+            .expect("it is there")
+            .complete_length,
+        0
+    );
+    for (key, range) in [("empty", 0..1), ("a.mp4", 3000..3001)] {
+        let error = read(&azure, key, range, Condition::None)
+            .await
+            .expect_err(key);
+        assert!(
+            matches!(error, BackendError::RangeNotSatisfiable),
+            "{key}: {error}"
+        );
+    }
+    assert!(matches!(
+        head(&azure, "none").await,
+        Err(BackendError::NotFound)
+    ));
+    let error = read(&azure, "none", 0..1, Condition::None)
+        .await
+        .expect_err("it is not there");
+    assert!(matches!(error, BackendError::NotFound), "{error}");
+
+    let same = read(&azure, "a.mp4", 0..4, Condition::IfMatch(meta.etag.clone())).await;
+    assert_eq!(same.expect("it is the same"), bytes[..4]);
+    let same = read(
+        &azure,
+        "a.mp4",
+        0..4,
+        Condition::IfNoneMatch(meta.etag.clone()),
+    )
+    .await;
+    assert_eq!(same.expect("it is the same"), b"not modified");
+    let call = at("a.mp4");
+    let call = Call::about(&call).on(Condition::IfNoneMatch(meta.etag.clone()));
+    assert!(matches!(
+        azure.head(call).await,
+        Ok(Conditional::NotModified)
+    ));
+
+    azurite
+        .put(CONTAINER, "a.mp4", "video/mp4", Pattern(2).bytes(3000))
+        .await;
+    let changed = read(&azure, "a.mp4", 0..4, Condition::IfMatch(meta.etag.clone())).await;
+    assert!(matches!(changed, Err(BackendError::Changed)), "{changed:?}");
+    let other = ETag::strong("\"other\"").expect("a tag");
+    let new = read(&azure, "a.mp4", 0..4, Condition::IfNoneMatch(other)).await;
+    assert_eq!(new.expect("it is another"), Pattern(2).bytes(4));
+}
+
+#[tokio::test]
+async fn every_key_is_served_listed_and_handed_out() {
+    let Some(azurite) = started().await else {
+        return;
+    };
+    let gateway = Setup::over(&azurite.section(CONTAINER)).start().await;
+    let azure = backend(&azurite, account_key());
+    for key in names() {
+        azurite
+            .put(CONTAINER, &key, "text/plain", content(&key))
+            .await;
+    }
+    for key in names() {
+        for name in [
+            format!("azure-blob://{CONTAINER}/{key}"),
+            format!(
+                "https://{ACCOUNT}.blob.core.windows.net/{CONTAINER}/{}",
+                uri::percent(&key)
+            ),
+        ] {
+            let answer = gateway.get(uri::project("1", &name)).answer().await;
+            assert_eq!(
+                (answer.status, answer.text()),
+                (200, content(&key).as_str()),
+                "{name:?}"
+            );
+        }
+        let url = azure
+            .presign(&at(&key), &signed(60))
+            .await
+            .expect("it signs")
+            .url;
+        let answer = azurite.get(url.expose(), None).await;
+        assert_eq!(
+            (answer.status().as_u16(), answer.body().to_vec()),
+            (200, content(&key).into_bytes()),
+            "{key:?}"
+        );
+    }
+    let listed = azure.list(CONTAINER, "", 1000).await.expect("it lists");
+    let mut listed: Vec<_> = listed.into_iter().map(|listed| listed.key).collect();
+    let mut all = names();
+    listed.sort();
+    all.sort();
+    assert_eq!(listed, all);
+}
+
+#[tokio::test]
+async fn names_that_azure_would_fold_into_others_are_not_asked_for() {
+    let Some(azurite) = started().await else {
+        return;
+    };
+    let gateway = Setup::over(&azurite.section(CONTAINER)).start().await;
+    let azure = backend(&azurite, account_key());
+    // Azurite keeps dots where Azure folds them, so that only a request that is never made is answered with 404.
+    for key in DOTS.into_iter().filter(|key| *key != "...") {
+        azurite
+            .put(CONTAINER, key, "text/plain", content(key))
+            .await;
+    }
+    azurite
+        .put(CONTAINER, "a/b", "text/plain", "with a slash")
+        .await;
+    for key in DOTS
+        .into_iter()
+        .filter(|key| *key != "...")
+        .chain(["a\\b", "a\\..\\b"])
+    {
+        let name = format!("azure-blob://{CONTAINER}/{key}");
+        let answer = gateway.get(uri::project("1", &name)).answer().await;
+        assert_eq!(answer.status, 404, "{key}: {}", answer.text());
+        let url = azure.presign(&at(key), &signed(60)).await;
+        assert!(matches!(url, Err(BackendError::NotFound)), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_listing_goes_on_from_page_to_page_and_stays_below_its_prefix() {
+    let Some(azurite) = started().await else {
+        return;
+    };
+    let azure = backend(&azurite, account_key());
+    for number in 0..1003 {
+        azurite
+            .put(CONTAINER, &format!("many/{number:04}"), "text/plain", "x")
+            .await;
+    }
+    azurite
+        .put(CONTAINER, "many-more/1", "text/plain", "x")
+        .await;
+    let list = async |prefix: &str, limit| {
+        let listed = azure
+            .list(CONTAINER, prefix, limit)
+            .await
+            .expect("it lists");
+        listed
+            .into_iter()
+            .map(|listed| listed.key)
+            .collect::<Vec<_>>()
+    };
+    let all = list("many/", 5000).await;
+    assert_eq!(
+        (all.len(), all.last().map(String::as_str)),
+        (1003, Some("many/1002"))
+    );
+    assert_eq!(list("many/", 1001).await.len(), 1001);
+    assert_eq!(list("many-", 10).await, ["many-more/1"]);
+    assert!(list("none", 10).await.is_empty());
+    assert!(list("", 0).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_url_serves_ranges_under_another_type_for_one_blob_until_its_end() {
+    let Some(azurite) = started().await else {
+        return;
+    };
+    let section = azurite.section(CONTAINER) + "delivery = 'redirect'\npresign_expiry = '90s'\n";
+    let gateway = Setup::over(&section).start().await;
+    azurite
+        .put(
+            CONTAINER,
+            "a b.mp4",
+            "application/octet-stream",
+            Pattern(1).bytes(100),
+        )
+        .await;
+    azurite
+        .put(CONTAINER, "b.mp4", "video/mp4", Pattern(2).bytes(100))
+        .await;
+    let path = uri::project("1", &format!("azure-blob://{CONTAINER}/a b.mp4"));
+    let redirect = gateway.get(path).answer().await;
+    assert_eq!(redirect.status, 303);
+    let location = redirect.header("location");
+    let part = azurite.get(location, Some("bytes=10-19")).await;
+    assert_eq!(part.status(), 206);
+    assert_eq!(part.headers()["content-type"], "video/mp4");
+    assert!(Pattern(1).holds(10, part.body()));
+    let other = location.replace("a%20b.mp4", "b.mp4");
+    assert_eq!(azurite.get(&other, None).await.status(), 403);
+
+    let azure = backend(&azurite, account_key());
+    let short = azure
+        .presign(&at("b.mp4"), &signed(1))
+        .await
+        .expect("it signs");
+    assert!(short.expires_at <= SystemTime::now() + Duration::from_secs(1));
+    eventually("the URL ends", async || {
+        (azurite.get(short.url.expose(), None).await.status() == 403).then_some(())
+    })
+    .await;
+    let long = azure
+        .presign(&at("b.mp4"), &signed(30 * 86_400))
+        .await
+        .expect("it signs");
+    assert!(long.expires_at <= SystemTime::now() + Duration::from_secs(7 * 86_400));
+}
+
+#[tokio::test]
+async fn a_sas_reads_until_its_end_and_is_not_handed_out() {
+    let Some(azurite) = started().await else {
+        return;
+    };
+    azurite
+        .put(CONTAINER, "a b.mp4", "video/mp4", Pattern(1).bytes(100))
+        .await;
+    let with = |sas: String| backend(&azurite, AzureCredentials::Sas(Secret::new(sas)));
+    let end = SystemTime::now() + Duration::from_secs(3600);
+    let azure = with(azurite.container_sas(CONTAINER, end));
+    assert_eq!(
+        read(&azure, "a b.mp4", 0..9, Condition::None)
+            .await
+            .expect("it reads"),
+        Pattern(1).bytes(9)
+    );
+    assert_eq!(
+        azure
+            .list(CONTAINER, "a ", 10)
+            .await
+            .expect("it lists")
+            .len(),
+        1
+    );
+    let expiry = azure.credential_expiry().expect("it ends");
+    assert!(expiry <= end && expiry + Duration::from_secs(1) > end);
+    let handed_out = azure.presign(&at("a b.mp4"), &signed(60)).await;
+    assert!(matches!(handed_out, Err(BackendError::NoCredentials(_))));
+
+    let ended = with(azurite.container_sas(CONTAINER, SystemTime::now() - Duration::from_secs(60)));
+    let error = head(&ended, "a b.mp4").await.expect_err("it has ended");
+    assert!(
+        matches!(&error, BackendError::NoCredentials(why) if why.contains("has ended at")),
+        "{error}"
+    );
+    let forged = azurite
+        .container_sas(CONTAINER, end)
+        .replace("sp=rl", "sp=rwl");
+    let error = head(&with(forged), "a b.mp4")
+        .await
+        .expect_err("it is forged");
+    assert!(matches!(error, BackendError::AccessDenied(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_wrong_key_and_a_missing_container_are_named() {
+    let Some(azurite) = started().await else {
+        return;
+    };
+    azurite.put(CONTAINER, "a.mp4", "video/mp4", "x").await;
+    let wrong = AzureCredentials::AccountKey(Secret::new("d3Jvbmc="));
+    let error = read(&backend(&azurite, wrong), "a.mp4", 0..1, Condition::None).await;
+    let error = error.expect_err("the key is wrong");
+    assert!(matches!(error, BackendError::AccessDenied(_)), "{error}");
+    let elsewhere = AzureConfig {
+        container: "nowhere".to_owned(),
+        ..config(&azurite, account_key())
+    };
+    let elsewhere = Azure::new(elsewhere, client(&azurite));
+    assert!(matches!(
+        head(&elsewhere, "a.mp4").await,
+        Err(BackendError::NoSuchBucket)
+    ));
+    let listed = elsewhere.list("nowhere", "", 1).await;
+    assert!(matches!(listed, Err(BackendError::NoSuchBucket)));
+}
