@@ -25,8 +25,6 @@ use crate::object::{ETag, ObjectMeta};
 
 /// A storage that does not accept a connection in this time is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// A storage that does not begin to answer in this time, connection and handshake included, is too slow to wait for.
-const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle connections are given up before the usual 20 s at which S3 gives them up.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// No error document of a store is longer; what is longer is not read.
@@ -63,8 +61,8 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// A client that trusts the system's authorities and, where given, those of `ca_file` (PEM). A body that brings
-    /// no byte for `stall_timeout` fails.
+    /// A client that trusts the system's authorities and, where given, those of `ca_file` (PEM). Storage that
+    /// brings no byte for `stall_timeout`, the first one included, fails.
     pub fn new(ca_file: Option<&Path>, stall_timeout: Duration) -> Result<Self, HttpClientError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
@@ -111,8 +109,8 @@ impl HttpClient {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, BackendError> {
-        match tokio::time::timeout(FIRST_BYTE_TIMEOUT, self.client.request(request)).await {
-            Err(_) => Err(BackendError::TimedOut("no answer within 10 s")),
+        match tokio::time::timeout(self.stall_timeout, self.client.request(request)).await {
+            Err(_) => Err(BackendError::TimedOut("storage did not begin to answer")),
             Ok(Err(error)) if error.is_connect() => Err(BackendError::Unavailable(format!(
                 "cannot connect: {}",
                 innermost(&error)
@@ -160,7 +158,8 @@ impl HttpClient {
     }
 }
 
-fn tls_config(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, HttpClientError> {
+/// Trusts the system's authorities and, where given, those of `ca_file` (PEM).
+pub fn tls_config(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, HttpClientError> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(file) = ca_file {

@@ -1,5 +1,266 @@
-//! The command line: one file a verb.
+//! The command line: one file a verb, arguments in, exit code out (0 well, 1 failure, 2 usage).
+//!
+//! Errors go to standard error in plain words, one a line; what a verb is asked for goes to standard output. No token
+//! and no secret is ever printed, but for the one that `token` mints.
 
+pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod serve;
 pub mod token;
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::{Source, StartError};
+use crate::auth::AuthConfigError;
+use crate::authority::AuthorityError;
+use crate::config::{self, Config, Loaded};
+use crate::located::Problems;
+use crate::media_uri::MediaUri;
+use crate::secret::Secret;
+
+use token::MintError;
+
+/// What a shell expects of a command that was called wrongly.
+const USAGE: u8 = 2;
+
+/// The streaming media gateway for data annotation.
+#[derive(Debug, Parser)]
+#[command(name = "lockgate", version, subcommand_required = true)]
+pub struct Cli {
+    /// The configuration; LOCKGATE__SECTION__KEY in the environment overrides its keys.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "lockgate.toml"
+    )]
+    config: PathBuf,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve annotators until SIGTERM; SIGHUP or a changed file reloads.
+    #[command(after_help = "Example:\n  lockgate serve --config /etc/lockgate/lockgate.toml")]
+    Serve(ServeArgs),
+    /// Try Lockgate with nothing to configure: sample media, two annotators, a page to open.
+    #[command(after_help = "Example:\n  lockgate demo --listen 127.0.0.1:8080")]
+    Demo(DemoArgs),
+    /// Check the configuration and each storage step by step; each failure says what to change.
+    #[command(
+        after_help = "Example:\n  lockgate check --storage recordings --uri s3://acme-recordings/clips/a.mp4\n\nExits with 0 where all is well and 1 where any step failed."
+    )]
+    Check(check::CheckArgs),
+    /// Tell which rule allows or denies media to an annotator, and which storage serves it.
+    #[command(
+        after_help = "Example:\n  lockgate explain --token - --task 7 --uri s3://acme-recordings/clips/a.mp4 < token.txt\n\nExits with 0 where the media is allowed and 1 where it is denied."
+    )]
+    Explain(explain::ExplainArgs),
+    /// Mint a token for development from the configured HMAC secret or private key.
+    #[command(
+        after_help = "Example:\n  curl -H \"Authorization: Bearer $(lockgate token --subject anna@example.com)\" \\\n    'http://127.0.0.1:8080/tasks/7/resolve/?fileuri=s3://acme-recordings/clips/a.mp4'"
+    )]
+    Token(token::TokenArgs),
+}
+
+/// The arguments of `lockgate serve`.
+#[derive(Debug, clap::Args)]
+struct ServeArgs {
+    /// Where to listen, over server.listen of the configuration.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+}
+
+impl ServeArgs {
+    /// The configuration as it is read at start and at each reload: `--listen` is one more variable over it.
+    fn source(&self, file: PathBuf) -> Source {
+        let listen = self.listen.map(|listen| listen.to_string());
+        let listen = listen.map(|listen| ("LOCKGATE__SERVER__LISTEN".to_owned(), listen));
+        Source {
+            file,
+            environment: environment().chain(listen).collect(),
+        }
+    }
+}
+
+/// The arguments of `lockgate demo`.
+#[derive(Debug, clap::Args)]
+struct DemoArgs {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+}
+
+/// Why a verb could not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration or the access list has mistakes.
+    #[error(transparent)]
+    Configuration(#[from] Problems),
+    /// The arguments do not fit the configuration, or one another.
+    #[error("{0}")]
+    Usage(String),
+    /// The keys cannot be used.
+    #[error("auth.jwt.{}: {}", .0.key(), .0)]
+    Auth(AuthConfigError),
+    /// The access source gave no answer.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// No token was minted.
+    #[error(transparent)]
+    Mint(#[from] MintError),
+    /// Something that a start needs is not there.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Standard input was to hold the token, and cannot be read.
+    #[error("cannot read the token from standard input")]
+    Stdin(#[source] std::io::Error),
+}
+
+/// Runs the verb that `arguments` name (the first is the program's own name) to its end.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        // Help and version come this way as well, and are no failure.
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    let code = runtime.block_on(run(cli));
+    // A name that is still being looked up would hold up the end.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(cli: Cli) -> ExitCode {
+    let done = match cli.verb {
+        Verb::Serve(args) => return serve::run(args.source(cli.config)).await,
+        Verb::Demo(args) => return demo::run::run(args.listen).await,
+        Verb::Check(args) => check::run(&cli.config, &args).await,
+        Verb::Explain(args) => explain::run(&cli.config, &args).await,
+        Verb::Token(args) => token::run(&cli.config, &args),
+    };
+    done.unwrap_or_else(|error| {
+        let code = fail(&error);
+        if let CliError::Usage(_) = error {
+            return ExitCode::from(USAGE);
+        }
+        code
+    })
+}
+
+/// Says what went wrong: each located mistake stands on a line of its own.
+pub(crate) fn fail(error: &dyn Error) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{}", with_causes(error));
+    ExitCode::FAILURE
+}
+
+/// An error and what lies below it, but for what it says already.
+fn with_causes(error: &dyn Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !said.contains(&text) {
+            said = format!("{said}: {text}");
+        }
+        cause = error.source();
+    }
+    said
+}
+
+/// Loads the configuration with the environment over it.
+fn load(file: &Path) -> Result<Loaded, Problems> {
+    config::load(file, environment())
+}
+
+/// The environment; a variable that is not UTF-8 is none of ours, and must not end the process.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Writes to standard output; a reader that left (`| head`) is no failure.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// A value as a script wants it.
+fn print_json(value: &impl serde::Serialize) {
+    // Only maps with keys that are no strings fail, and none of ours has such.
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    print(&format!("{text}\n"));
+}
+
+/// A URI as an argument: as it is, or as the `fileuri` parameter has it.
+fn media_uri(text: &str) -> Result<MediaUri, String> {
+    let parsed = MediaUri::parse(text).or_else(|error| {
+        // What begins like a URI is one that is wrong, and the first error says how.
+        MediaUri::from_fileuri(text).map_err(|_| error)
+    });
+    parsed.map_err(|error| error.to_string())
+}
+
+/// A secret as an argument.
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
+}
+
+/// A length of time for people: the largest unit that leaves at least one.
+fn in_words(length: Duration) -> String {
+    let seconds = length.as_secs();
+    let (number, unit) = match seconds {
+        0..=119 => (seconds, "s"),
+        120..=7_199 => (seconds / 60, "min"),
+        7_200..=172_799 => (seconds / 3_600, "h"),
+        _ => (seconds / 86_400, "days"),
+    };
+    format!("{number} {unit}")
+}
+
+/// Text of others for a line on a terminal: keys and names may hold control characters, and none may steer it.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
+/// What the configuration calls a storage's kind.
+fn kind(config: &config::StorageConfig) -> &'static str {
+    use crate::backend::config::BackendConfig;
+    match &config.backend {
+        BackendConfig::S3(_) => "s3",
+        BackendConfig::Local(_) => "local",
+        BackendConfig::Azure(_) => "azure",
+        BackendConfig::Unserved(kind) => kind,
+    }
+}
+
+/// The ids of the configured storages, for a message.
+fn storage_ids(config: &Config) -> String {
+    let ids: Vec<_> = config
+        .storages
+        .iter()
+        .map(|storage| storage.id.as_str())
+        .collect();
+    ids.join(", ")
+}
+
+#[cfg(test)]
+mod tests;

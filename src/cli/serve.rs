@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::fail;
 use crate::app::{self, Running, Source};
 use crate::telemetry::logging;
 
@@ -13,9 +14,12 @@ pub async fn run(source: Source) -> ExitCode {
         .map(|loaded| loaded.config.log.level);
     // A configuration with mistakes is reported by `start`, in its own words.
     if let Err(error) = logging::init(level.as_deref().unwrap_or("info")) {
-        eprintln!("lockgate: {error}");
-        return ExitCode::FAILURE;
+        return fail(&error);
     }
+    let signals = match Signals::handle() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&error),
+    };
     match app::start(source, None).await {
         Ok(running) => {
             tracing::info!(
@@ -24,29 +28,37 @@ pub async fn run(source: Source) -> ExitCode {
                 version = env!("CARGO_PKG_VERSION"),
                 "lockgate serves"
             );
-            until_stopped(running).await
+            until_stopped(running, signals).await
         }
-        Err(error) => {
-            eprintln!("lockgate: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error),
     }
 }
 
-/// Handles signals until one says to stop.
-pub async fn until_stopped(running: Running) -> ExitCode {
-    let (mut terminate, mut interrupt, mut hang_up) = match signals() {
-        Ok(signals) => signals,
-        Err(error) => {
-            eprintln!("lockgate: cannot handle signals: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+/// The signals that mean something. Handled before anybody can know that Lockgate serves: one that comes early waits.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// From now on none of them ends the process by itself.
+    pub fn handle() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Obeys signals until one says to stop.
+pub async fn until_stopped(running: Running, mut signals: Signals) -> ExitCode {
     loop {
         tokio::select! {
-            _ = hang_up.recv() => { running.reload().await; }
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = signals.hang_up.recv() => { running.reload().await; }
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
         }
     }
     tracing::info!("draining: no new connections, bodies may finish");
@@ -55,15 +67,7 @@ pub async fn until_stopped(running: Running) -> ExitCode {
             tracing::info!(cut, "stopped");
             ExitCode::SUCCESS
         }
-        _ = terminate.recv() => ExitCode::FAILURE,
-        _ = interrupt.recv() => ExitCode::FAILURE,
+        _ = signals.terminate.recv() => ExitCode::FAILURE,
+        _ = signals.interrupt.recv() => ExitCode::FAILURE,
     }
-}
-
-fn signals() -> std::io::Result<(Signal, Signal, Signal)> {
-    Ok((
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::hangup())?,
-    ))
 }

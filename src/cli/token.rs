@@ -2,13 +2,67 @@
 //!
 //! Never serves: a gateway that verifies tokens needs no private key.
 
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey, Header};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use super::CliError;
 use crate::auth::AuthConfig;
+use crate::config::units::parse_duration;
 use crate::media_uri::{MediaUri, MediaUriError};
+
+/// The arguments of `lockgate token`.
+#[derive(Debug, clap::Args)]
+pub struct TokenArgs {
+    /// Whom it is for: the claim `sub`, as the access list's members have it.
+    #[arg(long)]
+    subject: String,
+    /// A group of theirs; may be given several times.
+    #[arg(long = "group")]
+    groups: Vec<String>,
+    /// How long it is good.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
+    expires: Duration,
+    /// Limit it to this task.
+    #[arg(long, value_name = "ID")]
+    task: Option<String>,
+    /// Limit it to this media.
+    #[arg(long)]
+    uri: Option<String>,
+    /// Print an object with the token and when it ends, instead of the token alone.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints a token for development, and nothing else.
+///
+/// # Errors
+/// The configuration's mistakes, or [`MintError`].
+pub fn run(config: &Path, args: &TokenArgs) -> Result<ExitCode, CliError> {
+    let auth = super::load(config)?.config.auth;
+    let scope = TokenScope {
+        task: args.task.as_deref(),
+        uri: args.uri.as_deref(),
+    };
+    let (subject, groups) = (&args.subject, &args.groups);
+    let now = SystemTime::now();
+    let token = mint(&auth, subject, groups, args.expires, scope, now)?;
+    if !args.json {
+        super::print(&format!("{token}\n"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let expires_at = now.duration_since(UNIX_EPOCH).unwrap_or_default() + args.expires;
+    super::print_json(&json!({
+        "token": token,
+        "subject": subject,
+        "groups": groups,
+        "expires_at": expires_at.as_secs(),
+    }));
+    Ok(ExitCode::SUCCESS)
+}
 
 /// The one task or media that a token is to be limited to; nothing for an ordinary token.
 #[derive(Clone, Copy, Debug, Default)]

@@ -39,8 +39,8 @@ pub struct StorageRule {
 }
 
 impl StorageRule {
-    /// The key that the permit's URI names here, if this storage answers to it and holds it within its bounds.
-    fn key(&self, uri: &MediaUri) -> Option<Arc<str>> {
+    /// The key that a URI names here, if this storage answers to it and holds it within its bounds.
+    pub fn key(&self, uri: &MediaUri) -> Option<Arc<str>> {
         let key = self.names.key(&self.id, uri)?;
         let matches = |pattern: &Regex| pattern.is_match(&key);
         let within = is_below(&key, self.bound()) && self.pattern.as_ref().is_none_or(matches);

@@ -42,7 +42,7 @@ pub enum Names {
 
 impl Names {
     /// The key that a URI names in the storage `id`, if it names one there.
-    pub(super) fn key(&self, id: &StorageId, uri: &MediaUri) -> Option<Arc<str>> {
+    pub fn key(&self, id: &StorageId, uri: &MediaUri) -> Option<Arc<str>> {
         match uri {
             MediaUri::Object {
                 provider,

@@ -76,6 +76,7 @@ pub struct DeliveryConfig {
     pub cache_control: String,
     /// `Cross-Origin-Resource-Policy` of media (`delivery.cross_origin_resource_policy`).
     pub cross_origin_resource_policy: String,
-    /// How long a body may wait for storage's next byte (`RESOLVER_PROXY_TIMEOUT`); never a limit on the whole.
+    /// How long a body may wait for storage's next byte, the first included (`RESOLVER_PROXY_TIMEOUT`); never a limit
+    /// on the whole.
     pub stall_timeout: Duration,
 }

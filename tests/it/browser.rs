@@ -34,7 +34,7 @@ async fn the_demo_plays_seeks_and_revokes_in_a_browser() {
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let directory = tempfile::tempdir().expect("a directory");
-    let mut demo = spawn(&["demo"], directory.path());
+    let mut demo = spawn(&["demo", "--listen", "127.0.0.1:0"], directory.path());
     let url = eventually("a URL", async || printed_url(directory.path())).await;
     let output = Command::new("node")
         .arg(root.join("tests/browser/demo.mjs"))

@@ -168,7 +168,7 @@ pub fn printed_url(directory: &Path) -> Option<String> {
 #[tokio::test]
 async fn demo_prints_the_url_of_a_page_that_is_there() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut demo = spawn(&["demo"], directory.path());
+    let mut demo = spawn(&["demo", "--listen", "127.0.0.1:0"], directory.path());
     let url = eventually("a URL", async || printed_url(directory.path())).await;
     let page = Client::new(&url).get("/").answer().await;
     assert_eq!(page.status, 200);

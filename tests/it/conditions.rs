@@ -128,13 +128,13 @@ fn if_range_table(etag: &str, last_modified: &str) -> Vec<(String, u16)> {
     ]
 }
 
-async fn conditions_hold(gateway: &Gateway) {
-    let first = gateway.get(path()).answer().await;
+async fn conditions_hold(gateway: &Gateway, path: &str) {
+    let first = gateway.get(path).answer().await;
     assert_eq!(first.status, 200);
     let (etag, last_modified) = (first.header("etag"), first.header("last-modified"));
     for (fields, status) in table(etag, last_modified) {
         for method in [http::Method::GET, http::Method::HEAD] {
-            let ask = gateway.client().ask(method.clone(), path()).by("anna");
+            let ask = gateway.client().ask(method.clone(), path).by("anna");
             let ask = fields
                 .iter()
                 .fold(ask, |ask, (name, value)| ask.header(name, value));
@@ -149,7 +149,7 @@ async fn conditions_hold(gateway: &Gateway) {
     }
     for (validator, status) in if_range_table(etag, last_modified) {
         let ask = gateway
-            .get(path())
+            .get(path)
             .header("if-range", &validator)
             .range("bytes=10-19");
         let answer = ask.answer().await;
@@ -163,7 +163,7 @@ async fn conditions_hold(gateway: &Gateway) {
 #[tokio::test]
 async fn preconditions_hold_in_their_order() {
     let (_store, gateway) = started().await;
-    conditions_hold(&gateway).await;
+    conditions_hold(&gateway, &path()).await;
 }
 
 #[tokio::test]
@@ -176,7 +176,19 @@ async fn preconditions_hold_in_their_order_over_garage() {
         .put("media", KEY, "video/mp4", Pattern(1).bytes(SIZE))
         .await;
     let gateway = Setup::over(&garage.section("media")).start().await;
-    conditions_hold(&gateway).await;
+    conditions_hold(&gateway, &path()).await;
+}
+
+#[tokio::test]
+async fn preconditions_hold_in_their_order_over_local_files() {
+    let setup = Setup::over("kind = 'local'\nroot = 'files'\n");
+    let file = format!("files/{KEY}");
+    let gateway = setup.file(&file, Pattern(1).bytes(SIZE)).start().await;
+    conditions_hold(
+        &gateway,
+        &uri::project("1", &format!("local://media/{KEY}")),
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -17,3 +17,5 @@ mod ranges;
 mod redirects;
 mod revocation;
 mod sharing;
+mod soak;
+mod tls;

@@ -110,6 +110,23 @@ async fn the_type_is_given_by_extension_where_the_objects_own_is_of_no_use() {
 }
 
 #[tokio::test]
+async fn temporary_credentials_carry_their_session_token_in_both_deliveries() {
+    let store = Store::with_session_token(Some("a session token/of+the tests")).await;
+    store.put("media", "a.mp4", Pattern(1).bytes(10), Some("video/mp4"));
+    let proxied = Setup::over(&store.section("media")).start().await;
+    assert_eq!(proxied.get(path("a.mp4")).answer().await.status, 200);
+    let section = store.section("media") + "delivery = 'redirect'\n";
+    let redirected = Setup::over(&section).start().await;
+    let answer = redirected.get(path("a.mp4")).answer().await;
+    let object = redirected
+        .client()
+        .get(answer.header("location"))
+        .answer()
+        .await;
+    assert_eq!((answer.status, object.status), (303, 200));
+}
+
+#[tokio::test]
 async fn who_may_not_see_it_gets_no_url() {
     let (store, gateway) = started("").await;
     store.put("media", "a.mp4", Pattern(1).bytes(10), None);

@@ -68,7 +68,7 @@ admin_listen = "127.0.0.1:0"
 drain = "2s"
 
 [server.limits]
-bandwidth = "8MiB"               # per annotator: so that a large body takes a while, and can be seen being cut
+bandwidth = "16MiB"              # per annotator: so that a large body takes a while, and can be seen being cut
 
 [auth.jwt]
 issuer = "{issuer}"
@@ -83,6 +83,9 @@ media = "task"
 
 [cache]
 memory = "256MiB"
+
+[log]
+access = "off"                   # the page shows it
 
 [[storage]]
 id = "demo"

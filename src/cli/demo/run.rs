@@ -11,7 +11,8 @@ use http_body_util::BodyExt;
 
 use super::{Demo, Router};
 use crate::app::{self, Source};
-use crate::cli::serve::until_stopped;
+use crate::cli::fail;
+use crate::cli::serve::{Signals, until_stopped};
 use crate::serve::Front;
 use crate::serve::body::Body;
 use crate::telemetry::{Abort, logging};
@@ -19,15 +20,15 @@ use crate::telemetry::{Abort, logging};
 /// Serves the demo at `listen` until it is stopped.
 pub async fn run(listen: SocketAddr) -> ExitCode {
     if let Err(error) = logging::init("warn") {
-        eprintln!("lockgate: {error}");
-        return ExitCode::FAILURE;
+        return fail(&error);
     }
+    let signals = match Signals::handle() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&error),
+    };
     let demo = match Demo::prepare(listen).await {
         Ok(demo) => demo,
-        Err(error) => {
-            eprintln!("lockgate: {error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return fail(&error),
     };
     // The demo is the same everywhere: the environment has no say in it.
     let source = Source {
@@ -42,12 +43,13 @@ pub async fn run(listen: SocketAddr) -> ExitCode {
                 "Lockgate demo: open http://{}/ in a browser. Ctrl-C stops it.",
                 running.local_addr()
             );
-            until_stopped(running).await
+            println!(
+                "Its configuration and access list, to look at and to change: {}",
+                demo.dir().display()
+            );
+            until_stopped(running, signals).await
         }
-        Err(error) => {
-            eprintln!("lockgate: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error),
     }
 }
 

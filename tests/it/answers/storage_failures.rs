@@ -14,6 +14,17 @@ async fn status_502_is_for_storage_that_refuses_lockgates_credentials() {
 }
 
 #[tokio::test]
+async fn status_502_is_for_a_secret_key_that_is_wrong() {
+    let store = Store::start().await;
+    store.put("media", "a.mp4", Pattern(1).bytes(10), None);
+    let wrong = store
+        .section("media")
+        .replace("the secret key", "another key");
+    let gateway = Setup::over(&wrong).start().await;
+    assert_problem(&gateway.get(path("a.mp4")).answer().await, 502);
+}
+
+#[tokio::test]
 async fn status_502_is_for_a_bucket_that_is_not_there() {
     let store = Store::start().await;
     let gateway = Setup::over(&store.section("missing")).start().await;

@@ -16,8 +16,8 @@ use http_body_util::Full;
 use lockgate::backend::http::HttpClient;
 use tempfile::TempDir;
 
+use super::eventually;
 use super::garage::{is_ci, tools};
-use super::{eventually, free_ports};
 
 pub const ACCOUNT: &str = "acmeslides";
 pub const KEY: &str = "YSBrZXkgb2YgdGhlIHRlc3RzLCB0aGF0IGlzIG5vdCB0aGUgZW11bGF0b3IncyBvd24=";
@@ -52,24 +52,28 @@ impl Azurite {
             return None;
         }
         let directory = tempfile::tempdir().expect("a directory");
-        let [port] = free_ports();
         let ca_file = tokens.then(|| certificates(directory.path()));
-        let process = serve(&program, directory.path(), port, tokens);
-        let scheme = if tokens { "https" } else { "http" };
         let client = HttpClient::new(ca_file.as_deref(), Duration::from_secs(10));
-        let azurite = Self {
-            process,
+        let mut azurite = Self {
+            process: serve(&program, directory.path(), tokens),
             directory,
-            endpoint: format!("{scheme}://127.0.0.1:{port}/{ACCOUNT}"),
+            endpoint: String::new(),
             ca_file,
             client: client.expect("a client"),
         };
-        eventually("azurite answers", async || {
-            let request = Request::get(&azurite.endpoint).body(Full::default());
-            azurite.client.fetch(request.expect("a request")).await.ok()
-        })
-        .await;
+        let address = eventually("azurite listens", async || azurite.address()).await;
+        azurite.endpoint = format!("{address}/{ACCOUNT}");
         Some(azurite)
+    }
+
+    /// Where it listens, as it says once it does: the system chose the port.
+    fn address(&mut self) -> Option<String> {
+        let ended = self.process.try_wait().expect("its state is known");
+        let said = std::fs::read_to_string(self.directory.path().join("stdout")).ok()?;
+        assert!(ended.is_none(), "azurite has ended: {said}");
+        let (_, rest) = said.split_once("successfully listens on ")?;
+        let (address, _) = rest.split_once('\n')?;
+        Some(address.trim().to_owned())
     }
 
     pub fn endpoint(&self) -> &str {
@@ -191,12 +195,13 @@ fn mac(signed: &str) -> String {
 }
 
 /// `setpriv` (util-linux) makes the kernel end Azurite with the thread that started it, however that ends.
-fn serve(program: &Path, directory: &Path, port: u16, tokens: bool) -> Child {
+fn serve(program: &Path, directory: &Path, tokens: bool) -> Child {
+    let stdout = std::fs::File::create(directory.join("stdout")).expect("a file");
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL"])
         .arg(program)
-        .args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()])
+        .args(["--blobHost", "127.0.0.1", "--blobPort", "0"])
         .args([
             "--silent",
             "--skipApiVersionCheck",
@@ -212,7 +217,7 @@ fn serve(program: &Path, directory: &Path, port: u16, tokens: bool) -> Child {
     command
         .current_dir(directory)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(stdout)
         .stderr(Stdio::null())
         .spawn()
         .expect("azurite starts")

@@ -2,6 +2,7 @@
 //!
 //! `tests/servers` builds it. Where it is missing, the test fails with `CI=true` and says at a desk that it is skipped.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::SystemTime;
@@ -17,7 +18,7 @@ use http::Method;
 use tempfile::TempDir;
 
 use super::client::Client;
-use super::{eventually, free_ports};
+use super::eventually;
 
 const ID: &str = "GK31c2f218a2e44f485b94239e";
 const SECRET: &str = "b892c0665f0ada8a4755dae98baa3b133590e11dae3bcc1f9d769d67f16c3835";
@@ -40,6 +41,16 @@ impl Garage {
             eprintln!("SKIPPED, for garage is not installed: run tests/servers");
             return None;
         };
+        for _ in 0..3 {
+            let garage = Self::begin(program.clone());
+            if let Some(garage) = garage.laid_out().await {
+                return Some(garage);
+            }
+        }
+        panic!("garage ends as soon as it has started");
+    }
+
+    fn begin(program: PathBuf) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let [s3, rpc] = free_ports();
         std::fs::write(
@@ -48,17 +59,13 @@ impl Garage {
         )
         .expect("its configuration is written");
         let endpoint = format!("http://127.0.0.1:{s3}");
-        let process = serve(&program, directory.path());
-        let client = Client::new(&endpoint);
-        let garage = Self {
-            process,
+        Self {
+            process: serve(&program, directory.path()),
+            client: Client::new(&endpoint),
             directory,
             program,
             endpoint,
-            client,
-        };
-        garage.lay_out().await;
-        Some(garage)
+        }
     }
 
     /// Makes a bucket.
@@ -88,17 +95,11 @@ impl Garage {
         )
     }
 
-    /// One node, one key, as soon as it answers.
-    async fn lay_out(&self) {
-        let node = eventually("garage's node id", async || {
-            self.command(&["node", "id", "-q"])
-        })
-        .await;
-        let node = &node[..16];
-        eventually("garage's layout", async || {
-            self.command(&["layout", "assign", "-z", "dc1", "-c", "2G", node])
-        })
-        .await;
+    /// One node, one key, as soon as it answers; `None` where it has ended, for somebody took its port.
+    async fn laid_out(mut self) -> Option<Self> {
+        let node = self.once_it_answers(&["node", "id", "-q"]).await?;
+        let assign = ["layout", "assign", "-z", "dc1", "-c", "2G", &node[..16]];
+        self.once_it_answers(&assign).await?;
         for command in [
             &["layout", "apply", "--version", "1"][..],
             &["key", "import", "--yes", "-n", "tests", ID, SECRET],
@@ -107,6 +108,16 @@ impl Garage {
             self.command(command)
                 .unwrap_or_else(|| panic!("garage refused {command:?}"));
         }
+        Some(self)
+    }
+
+    async fn once_it_answers(&mut self, arguments: &[&str]) -> Option<String> {
+        eventually("garage answers", async || {
+            let ended = self.process.try_wait().expect("its state is known");
+            let said = self.command(arguments);
+            (ended.is_some() || said.is_some()).then_some(said)
+        })
+        .await
     }
 
     fn command(&self, arguments: &[&str]) -> Option<String> {
@@ -174,6 +185,14 @@ fn serve(program: &Path, directory: &Path) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .expect("garage starts")
+}
+
+/// Ports that were free a moment ago: Garage has to be told its own.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: [TcpListener; N] = std::array::from_fn(|_| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free")
+    });
+    listeners.map(|listener| listener.local_addr().expect("it is bound").port())
 }
 
 fn configuration(directory: &Path, s3: u16, rpc: u16) -> String {

@@ -12,7 +12,6 @@ pub mod store;
 pub mod token;
 pub mod uri;
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 /// How long anything may take before a test gives up: never a measure, only an end to a hang.
@@ -32,14 +31,6 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
         Ok(found) => found,
         Err(_) => panic!("waited in vain for: {what}"),
     }
-}
-
-/// Ports that were free a moment ago, for processes that have to be told theirs.
-pub fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners: [TcpListener; N] = std::array::from_fn(|_| {
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free")
-    });
-    listeners.map(|listener| listener.local_addr().expect("it is bound").port())
 }
 
 /// Bytes of memory that this process holds.

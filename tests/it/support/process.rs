@@ -7,8 +7,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use tempfile::TempDir;
 
 use super::client::Client;
+use super::eventually;
 use super::gateway::Setup;
-use super::{eventually, free_ports};
 
 /// Runs the binary to its end.
 pub fn run(arguments: &[&str]) -> Output {
@@ -34,7 +34,7 @@ pub fn spawn(arguments: &[&str], directory: &Path) -> Child {
 
 /// `lockgate serve`, running; killed when dropped.
 pub struct Serving {
-    process: Child,
+    process: Started,
     directory: TempDir,
     pub client: Client,
     pub admin: Client,
@@ -44,26 +44,22 @@ impl Serving {
     /// Starts it and returns once it is ready.
     pub async fn start(setup: Setup) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let [listen, admin] = free_ports();
-        let setup = setup
-            .set("server.listen", format!("127.0.0.1:{listen}"))
-            .set("server.admin_listen", format!("127.0.0.1:{admin}"));
         let file = setup.write(directory.path());
         let process = spawn(
             &["serve", "--config", &file.to_string_lossy()],
             directory.path(),
         );
-        let client = Client::new(format!("http://127.0.0.1:{listen}"));
-        let admin = Client::new(format!("http://127.0.0.1:{admin}"));
-        let mut serving = Self {
-            process,
+        let mut started = Started(process);
+        let log = directory.path().join("stderr");
+        let (listen, admin) =
+            eventually("the binary serves", async || started.addresses(&log)).await;
+        let serving = Self {
+            process: started,
             directory,
-            client,
-            admin,
+            client: Client::new(format!("http://{listen}")),
+            admin: Client::new(format!("http://{admin}")),
         };
         eventually("the binary is ready", async || {
-            let ended = serving.process.try_wait().expect("its state is known");
-            assert!(ended.is_none(), "{ended:?}: {}", serving.written("stderr"));
             (serving.admin.get("/readyz").status().await == Some(200)).then_some(())
         })
         .await;
@@ -72,7 +68,7 @@ impl Serving {
 
     /// Sends a signal by its name, `TERM` for one.
     pub fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.process.id());
+        let kill = format!("kill -{name} {}", self.process.0.id());
         let status = Command::new("sh")
             .args(["-c", &kill])
             .status()
@@ -82,7 +78,7 @@ impl Serving {
 
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
-        let process = &mut self.process;
+        let process = &mut self.process.0;
         eventually("the binary ends", async || {
             process.try_wait().expect("its state is known")
         })
@@ -100,9 +96,29 @@ impl Serving {
     }
 }
 
-impl Drop for Serving {
+/// The process, killed when dropped.
+struct Started(Child);
+
+impl Started {
+    /// Where it listens, as its log says once it does: the system chose the ports.
+    fn addresses(&mut self, log: &Path) -> Option<(String, String)> {
+        let log = std::fs::read_to_string(log).unwrap_or_default();
+        let ended = self.0.try_wait().expect("its state is known");
+        assert!(ended.is_none(), "{ended:?}: {log}");
+        let line = log
+            .lines()
+            .find(|line| line.contains("lockgate serves") && line.ends_with('}'))?;
+        let value = |name: &str| {
+            let (_, rest) = line.split_once(&format!("\"{name}\":\""))?;
+            Some(rest.split_once('"')?.0.to_owned())
+        };
+        Some((value("listen")?, value("admin")?))
+    }
+}
+
+impl Drop for Started {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

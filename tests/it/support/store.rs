@@ -12,12 +12,28 @@ const ID: &str = "AKIATESTS";
 const SECRET: &str = "the secret key of the tests";
 
 /// A running server.
-pub struct Store(S3Server);
+pub struct Store {
+    server: S3Server,
+    session_token: Option<String>,
+}
 
 impl Store {
     pub async fn start() -> Self {
-        let server = S3Server::start([AccessKey::new(ID, SECRET)]).await;
-        Self(server.expect("the S3 server starts"))
+        Self::with_session_token(None).await
+    }
+
+    /// One whose key is a temporary credential: requests must carry the session token with it.
+    pub async fn with_session_token(session_token: Option<&str>) -> Self {
+        let session_token = session_token.map(str::to_owned);
+        let key = AccessKey {
+            session_token: session_token.clone(),
+            ..AccessKey::new(ID, SECRET)
+        };
+        let server = S3Server::start([key]).await.expect("the S3 server starts");
+        Self {
+            server,
+            session_token,
+        }
     }
 
     /// Puts an object whose bytes are made when they are asked for; its entity tag.
@@ -30,9 +46,11 @@ impl Store {
     /// The keys of a `[[storage]]` section for one of its buckets.
     pub fn section(&self, bucket: &str) -> String {
         let endpoint = self.endpoint();
+        let token = self.session_token.as_ref();
+        let token = token.map_or_else(String::new, |token| format!("session_token = '{token}'\n"));
         format!(
             "kind = 's3'\nbucket = '{bucket}'\nendpoint = '{endpoint}'\nregion = 'us-east-1'\n\
-             access_key_id = '{ID}'\nsecret_access_key = '{SECRET}'\n"
+             access_key_id = '{ID}'\nsecret_access_key = '{SECRET}'\n{token}"
         )
     }
 
@@ -46,6 +64,6 @@ impl Deref for Store {
     type Target = S3Server;
 
     fn deref(&self) -> &S3Server {
-        &self.0
+        &self.server
     }
 }

@@ -1,0 +1,242 @@
+//! `lockgate check`: validates the configuration and tries each storage step by step; each failure says what to change.
+//!
+//! Reads at most a byte of media, writes nothing anywhere, and prints no secret and no presigned URL.
+
+mod advice;
+mod local;
+mod network;
+mod object;
+mod redirect;
+mod report;
+mod s3;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use url::Url;
+
+use super::CliError;
+use crate::app;
+use crate::auth::Authenticator;
+use crate::authority::file::FileAuthority;
+use crate::backend::config::BackendConfig;
+use crate::config::{Config, Loaded, StorageConfig};
+use crate::located::Problems;
+use crate::media_uri::MediaUri;
+use crate::resolve::{StorageRule, Storages};
+use crate::serve::tls::Tls;
+
+use report::{Report, Step, StorageReport};
+
+/// The arguments of `lockgate check`.
+#[derive(Debug, Default, clap::Args)]
+pub struct CheckArgs {
+    /// Try this storage alone.
+    #[arg(long, value_name = "ID")]
+    storage: Option<String>,
+    /// Read this media; without it the first key below each storage's prefix.
+    #[arg(long, value_parser = super::media_uri)]
+    uri: Option<MediaUri>,
+    /// Print an object instead of lines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks and prints what was found.
+///
+/// # Errors
+/// A `--storage` that the configuration does not have. Every other mistake is part of the report.
+pub async fn run(config: &Path, args: &CheckArgs) -> Result<ExitCode, CliError> {
+    let report = match super::load(config) {
+        Ok(loaded) => check(config, &loaded, args).await?,
+        Err(problems) if args.json => Report::broken(&problems),
+        Err(problems) => return Err(problems.into()),
+    };
+    if args.json {
+        super::print_json(&report);
+    } else {
+        super::print(&report.to_string());
+    }
+    Ok(match report.ok {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+async fn check(file: &Path, loaded: &Loaded, args: &CheckArgs) -> Result<Report, CliError> {
+    let config = &loaded.config;
+    let rules = app::storage_rules(config);
+    let chosen = chosen(config, &rules, args)?;
+    let mut configuration = configuration(file, loaded).await;
+    if let Some(uri) = &args.uri {
+        configuration.push(held(uri, &chosen));
+    }
+    let mut storages = vec![];
+    for (storage, rule) in &chosen {
+        storages.push(StorageReport {
+            id: storage.id.to_string(),
+            kind: super::kind(storage),
+            steps: check_storage(config, storage, rule, args.uri.as_ref()).await,
+        });
+    }
+    Ok(Report::new(configuration, access_list(config), storages))
+}
+
+/// What the configuration itself needs: that it is whole, and the files and keys it points to.
+async fn configuration(file: &Path, loaded: &Loaded) -> Vec<Step> {
+    let config = &loaded.config;
+    let summary = format!("{}: storages {}", file.display(), config.storages.len());
+    let mut steps = vec![Step::ok("parse", summary)];
+    let warnings = loaded.warnings.iter();
+    steps.extend(warnings.map(|warning| Step::warning("parse", warning)));
+    if let Some(files) = &config.server.tls {
+        let advice =
+            "correct server.tls: the chain with the server's own certificate first, and its key";
+        steps.push(match Tls::load(files) {
+            Ok(_) => Step::ok("tls", files.certificate.display().to_string()),
+            Err(error) => Step::failed("tls", super::with_causes(&error), advice),
+        });
+    }
+    if let Some(url) = &config.auth.jwks_url {
+        steps.push(key_set(config, url).await);
+    }
+    steps
+}
+
+/// Fetches the issuer's key set, as a start would.
+async fn key_set(config: &Config, url: &Url) -> Step {
+    let authenticator = match Authenticator::new(config.auth.clone()) {
+        Ok(authenticator) => authenticator,
+        Err(error) => return Step::failed("keys", error.to_string(), "correct [auth.jwt]"),
+    };
+    authenticator.loaded().await;
+    match authenticator.ready() {
+        true => Step::ok("keys", format!("{url} was fetched")),
+        false => Step::failed(
+            "keys",
+            format!("{url} cannot be fetched, or holds no key set"),
+            "correct jwks_url, and let this machine reach it",
+        ),
+    }
+}
+
+type Chosen<'a> = (&'a StorageConfig, &'a StorageRule);
+
+fn chosen<'a>(
+    config: &'a Config,
+    rules: &'a Storages,
+    args: &CheckArgs,
+) -> Result<Vec<Chosen<'a>>, CliError> {
+    let asked = |storage: &StorageConfig| {
+        let only = args.storage.as_deref();
+        only.is_none_or(|only| only == storage.id.as_str())
+    };
+    let storages = config.storages.iter().filter(|storage| asked(storage));
+    let chosen: Vec<_> = storages
+        .filter_map(|storage| Some((storage, rules.get(&storage.id)?)))
+        .collect();
+    match &args.storage {
+        Some(id) if chosen.is_empty() => Err(CliError::Usage(format!(
+            "no storage has the id {id:?}; configured: {}",
+            super::storage_ids(config)
+        ))),
+        _ => Ok(chosen),
+    }
+}
+
+/// Whether any of the storages answers to the URI: it would be a mistake to leave it untried without a word.
+fn held(uri: &MediaUri, chosen: &[Chosen<'_>]) -> Step {
+    let named = chosen
+        .iter()
+        .find(|(_, rule)| rule.names.key(&rule.id, uri).is_some());
+    let holder = chosen.iter().find(|(_, rule)| rule.key(uri).is_some());
+    match (holder, named) {
+        (Some((storage, _)), _) => Step::ok("uri", format!("names an object of {}", storage.id)),
+        (None, Some((storage, _))) => Step::failed(
+            "uri",
+            format!("lies outside the prefix or the pattern of {}", storage.id),
+            "correct --uri, or the storage's prefix and pattern: they are access boundaries",
+        ),
+        (None, None) => Step::failed(
+            "uri",
+            "names an object of none of these storages",
+            "compare its bucket (or its host) with bucket and endpoint; names are case-sensitive",
+        ),
+    }
+}
+
+fn access_list(config: &Config) -> Vec<Step> {
+    let file = config.access.file.display();
+    let opened = FileAuthority::open(config.access.clone());
+    let checked = opened.and_then(|authority| {
+        let ids: Vec<_> = config.storages.iter().map(|s| s.id.clone()).collect();
+        authority.check_storages(&ids)?;
+        Ok(authority.size())
+    });
+    match checked {
+        Ok((projects, tasks)) => vec![Step::ok(
+            "parse",
+            format!("{file}: projects {projects}, tasks {tasks}"),
+        )],
+        Err(problems) => mistakes(&problems),
+    }
+}
+
+/// A step for each located mistake.
+fn mistakes(problems: &Problems) -> Vec<Step> {
+    let problems = problems.0.iter();
+    problems
+        .map(|problem| Step::mistake("parse", problem))
+        .collect()
+}
+
+async fn check_storage(
+    config: &Config,
+    storage: &StorageConfig,
+    rule: &StorageRule,
+    uri: Option<&MediaUri>,
+) -> Vec<Step> {
+    let stall_timeout = config.delivery.stall_timeout;
+    let parts = match app::backend(storage, stall_timeout) {
+        Ok(Some(parts)) => parts,
+        Ok(None) => {
+            let kind = super::kind(storage);
+            let reason = format!("kind {kind} is not served by this version");
+            return vec![Step::skipped("all", reason)];
+        }
+        Err(error) => {
+            let advice = "correct ca_file, or install the system's certificates";
+            return vec![Step::failed("tls", error.to_string(), advice)];
+        }
+    };
+    let objects = object::Objects {
+        storage,
+        rule,
+        backend: &*parts.backend,
+        key: uri.map(|uri| rule.key(uri)),
+    };
+    match &storage.backend {
+        BackendConfig::Local(local) => local::check(local, &objects).await,
+        BackendConfig::S3(s3) => {
+            let origin = config.server.allowed_origins.first().map(String::as_str);
+            s3::check(
+                s3,
+                &objects,
+                parts.presign.as_deref(),
+                origin,
+                stall_timeout,
+            )
+            .await
+        }
+        BackendConfig::Azure(_) => {
+            let mut steps = vec![];
+            objects.check(&mut steps).await;
+            steps
+        }
+        // `app::backend` has said that it serves no such kind.
+        BackendConfig::Unserved(_) => vec![],
+    }
+}

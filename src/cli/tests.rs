@@ -1,0 +1,89 @@
+//! The arguments, as a shell gives them, and what all verbs share.
+
+#![allow(clippy::unwrap_used, reason = "a test may unwrap")]
+
+use clap::CommandFactory as _;
+
+use super::*;
+
+#[test]
+fn the_definitions_hold_together() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_verb_has_help_with_an_example() {
+    for verb in Cli::command().get_subcommands_mut() {
+        let help = verb.render_long_help().to_string();
+        assert!(help.contains("Example:\n"), "{help}");
+    }
+}
+
+#[test]
+fn arguments_are_understood_or_are_a_mistake_in_usage() {
+    let parses = |arguments: &str| Cli::try_parse_from(arguments.split(' ')).is_ok();
+    for good in [
+        "lockgate serve",
+        "lockgate serve --config a.toml --listen 127.0.0.1:0",
+        "lockgate --config a.toml check",
+        "lockgate check --storage a --uri s3://b/k --json",
+        "lockgate explain --token - --task 7 --uri s3://b/k",
+        "lockgate explain --token t --project 1 --uri czM6Ly9iL2s= --json",
+        "lockgate token --subject a --group b --group c --expires 5m --task 7",
+    ] {
+        assert!(parses(good), "{good}");
+    }
+    for bad in [
+        "lockgate",
+        "lockgate nonsense",
+        "lockgate check --uri nonsense",
+        "lockgate explain --token t --task 7 --project 1 --uri s3://b/k",
+        "lockgate explain --token t --task 7",
+        "lockgate token",
+        "lockgate token --subject a --expires 5",
+    ] {
+        assert!(!parses(bad), "{bad}");
+    }
+}
+
+#[test]
+fn a_token_in_the_arguments_shows_in_no_debug_line() {
+    let arguments = "lockgate explain --token sesame --task 7 --uri s3://b/k";
+    let cli = Cli::try_parse_from(arguments.split(' ')).unwrap();
+    assert!(!format!("{cli:?}").contains("sesame"));
+}
+
+#[test]
+fn a_cause_is_said_once() {
+    let problem = crate::located::Located::file("a.toml", "cannot be read");
+    let error = CliError::from(Problems::from(problem));
+    assert_eq!(with_causes(&error), "a.toml: cannot be read");
+    let error = CliError::Stdin(std::io::Error::other("closed"));
+    assert!(with_causes(&error).ends_with("standard input: closed"));
+}
+
+#[test]
+fn a_length_of_time_is_said_in_its_largest_unit() {
+    for (seconds, words) in [
+        (0, "0 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7_200, "2 h"),
+        (172_800, "2 days"),
+    ] {
+        assert_eq!(in_words(Duration::from_secs(seconds)), words);
+    }
+}
+
+#[test]
+fn listen_is_one_more_variable_over_the_file() {
+    let args = ServeArgs {
+        listen: Some(SocketAddr::from(([127, 0, 0, 1], 7))),
+    };
+    let source = args.source("a.toml".into());
+    let last = source.environment.last().unwrap();
+    assert_eq!(
+        (last.0.as_str(), last.1.as_str()),
+        ("LOCKGATE__SERVER__LISTEN", "127.0.0.1:7")
+    );
+}
