@@ -5,6 +5,7 @@
 //! ("Get Blob", "Get Blob Properties", "List Blobs", "Create a service SAS").
 
 mod answers;
+mod checksum;
 mod credentials;
 mod oauth;
 mod sign;
@@ -182,8 +183,9 @@ impl Backend for Azure {
                 Err(BackendError::RangeNotSatisfiable)
             }
             StatusCode::PARTIAL_CONTENT => {
+                let headers = response.headers().clone();
                 let fetched = Fetched::partial(response, &range, &self.client)?;
-                Ok(Conditional::Is(fetched))
+                Ok(Conditional::Is(checksum::compared(fetched, &headers)))
             }
             StatusCode::NOT_MODIFIED => Ok(Conditional::NotModified),
             StatusCode::OK => Err(BackendError::Protocol("a 200 to a range".into())),

@@ -71,19 +71,25 @@ fn string_to_sign(
     for (name, value) in own {
         let _ = writeln!(signed, "{name}:{}", field(value.clone()).trim());
     }
+    signed.push_str(&canonicalized_resource(account, path_and_query));
+    signed
+}
+
+/// The account, the path as it is sent, and the query's parameters, decoded, by their names.
+fn canonicalized_resource(account: &str, path_and_query: &str) -> String {
     let (path, query) = path_and_query
         .split_once('?')
         .unwrap_or((path_and_query, ""));
-    let _ = write!(signed, "/{account}{path}");
+    let mut resource = format!("/{account}{path}");
     let parameters: BTreeMap<String, String> = query
         .split('&')
         .filter_map(|parameter| parameter.split_once('='))
         .map(|(name, value)| (name.to_lowercase(), decoded(value)))
         .collect();
     for (name, value) in parameters {
-        let _ = write!(signed, "\n{name}:{value}");
+        let _ = write!(resource, "\n{name}:{value}");
     }
-    signed
+    resource
 }
 
 fn decoded(value: &str) -> String {
