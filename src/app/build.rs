@@ -39,6 +39,8 @@ pub(super) struct InForce {
 pub(super) struct OpenStore {
     pub(super) config: StorageConfig,
     pub(super) stall_timeout: Duration,
+    /// What its CA file holds: a client trusts what it read when it was made.
+    pub(super) ca: Option<Vec<u8>>,
     pub(super) epoch: u64,
     pub(super) store: Option<Store>,
     pub(super) backend: Option<Arc<dyn Backend>>,
@@ -119,8 +121,12 @@ async fn authenticator(config: &Config) -> Result<Arc<Authenticator>, StartError
     Ok(auth)
 }
 
+/// Reading 100,000 tasks takes a while: not on a thread that serves.
 async fn open_authority(config: AccessConfig) -> Result<Arc<FileAuthority>, StartError> {
-    Ok(FileAuthority::open(config)?)
+    match tokio::task::spawn_blocking(|| FileAuthority::open(config)).await {
+        Ok(opened) => Ok(opened?),
+        Err(_) => Err(StartError::Interrupted),
+    }
 }
 
 fn open_stores(
@@ -131,9 +137,13 @@ fn open_stores(
     static EPOCH: AtomicU64 = AtomicU64::new(1);
     let stall_timeout = config.delivery.stall_timeout;
     let open = |storage: &StorageConfig| {
-        let kept = before
-            .iter()
-            .find(|open| open.config == *storage && open.stall_timeout == stall_timeout);
+        let ca = storage
+            .backend
+            .ca_file()
+            .and_then(|file| std::fs::read(file).ok());
+        let kept = before.iter().find(|open| {
+            open.config == *storage && open.stall_timeout == stall_timeout && open.ca == ca
+        });
         if let Some(kept) = kept {
             return Ok(kept.clone());
         }
@@ -156,6 +166,7 @@ fn open_stores(
         Ok(OpenStore {
             config: storage.clone(),
             stall_timeout,
+            ca,
             epoch,
             store,
             backend,

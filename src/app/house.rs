@@ -108,14 +108,15 @@ impl House {
     }
 
     async fn try_reload(&self, in_force: &mut InForce) -> Result<(), StartError> {
-        let loaded = crate::config::load(&self.source.file, self.source.environment.clone())?;
-        if let Some(tls) = &self.tls {
-            tls.reload()?;
-        }
+        let loaded = self.source.load().await?;
         for key in needs_restart(&in_force.loaded.config, &loaded.config) {
             tracing::warn!("{key} has changed: that takes effect at the next start");
         }
         let (gate, fresh) = build(loaded, Some(in_force), &self.shelf, &self.recorder).await?;
+        if let Some(tls) = &self.tls {
+            tls.reload()?;
+        }
+        // Nothing can fail from here on: a bad reload is not half taken.
         *in_force = fresh;
         self.gate.store(Arc::new(gate));
         Ok(())

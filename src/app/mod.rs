@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::AuthConfigError;
 use crate::backend::http::HttpClientError;
 use crate::cache::memory::MemoryCache;
+use crate::config::{self, Loaded};
 use crate::content::Shelf;
 use crate::ids::StorageId;
 use crate::located::Problems;
@@ -41,6 +42,17 @@ pub struct Source {
     pub file: PathBuf,
     /// The environment that overrides it.
     pub environment: Vec<(String, String)>,
+}
+
+impl Source {
+    /// Reads it, off the threads that serve.
+    async fn load(&self) -> Result<Loaded, StartError> {
+        let Self { file, environment } = self.clone();
+        match tokio::task::spawn_blocking(move || config::load(&file, environment)).await {
+            Ok(loaded) => Ok(loaded?),
+            Err(_) => Err(StartError::Interrupted),
+        }
+    }
 }
 
 /// Why Lockgate does not start.
@@ -64,6 +76,9 @@ pub enum StartError {
     /// An address cannot be listened at.
     #[error("cannot listen at {0}: {1}; is another process there?")]
     Listen(SocketAddr, std::io::Error),
+    /// The process is ending.
+    #[error("interrupted")]
+    Interrupted,
     /// The metrics registry refused a metric.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -82,7 +97,7 @@ pub struct Running {
 
 /// Starts Lockgate. `front`, where given, answers requests before any route does (the demo's page).
 pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Running, StartError> {
-    let loaded = crate::config::load(&source.file, source.environment.clone())?;
+    let loaded = source.load().await?;
     let seen = stamps(loaded.files.clone()).await;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");

@@ -27,7 +27,7 @@ use super::config::AzureConfig;
 use super::http::{HttpClient, content_length, object_meta, text};
 use super::renewing::Clock;
 use super::{
-    Backend, BackendError, Call, Condition, Conditional, Fetched, Listed, Presign, PresignOptions,
+    Backend, BackendError, Call, Condition, Conditional, Fetched, Page, Presign, PresignOptions,
     PresignedUrl,
 };
 use crate::object::{ObjectLocation, ObjectMeta};
@@ -111,32 +111,6 @@ impl Azure {
         let document = self.client.error_document(body).await;
         answers::refusal(head.status, &head.headers, &document)
     }
-
-    async fn page(
-        &self,
-        prefix: &str,
-        limit: usize,
-        marker: Option<&str>,
-    ) -> Result<answers::Page, BackendError> {
-        let container = self.container_url.trim_end_matches('/');
-        let mut url = format!("{container}?restype=container&comp=list&maxresults={limit}");
-        for (name, value) in [("prefix", Some(prefix)), ("marker", marker)] {
-            if let Some(value) = value.filter(|value| !value.is_empty()) {
-                url = format!("{url}&{name}={}", utf8_percent_encode(value, UNRESERVED));
-            }
-        }
-        let mut request = Request::get(url)
-            .body(Full::default())
-            .map_err(unsendable)?;
-        self.credentials
-            .authorize(&self.config.account, &mut request)
-            .await?;
-        let (head, document) = self.client.fetch(request).await?.into_parts();
-        if head.status != StatusCode::OK {
-            return Err(answers::refusal(head.status, &head.headers, &document));
-        }
-        answers::page(&document)
-    }
 }
 
 /// Where an account's blobs are, without a slash at the end.
@@ -197,21 +171,28 @@ impl Backend for Azure {
         &self,
         _bucket: &str,
         prefix: &str,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Listed>, BackendError> {
-        let mut listed = Vec::new();
-        let mut marker: Option<String> = None;
-        while listed.len() < limit {
-            let wanted = (limit - listed.len()).min(MAX_RESULTS);
-            let page = self.page(prefix, wanted, marker.as_deref()).await?;
-            listed.extend(page.listed.into_iter().take(wanted));
-            // A page may be short, even empty, and not be the last ("List Blobs", remarks).
-            marker = page.next_marker;
-            if marker.is_none() {
-                break;
+    ) -> Result<Page, BackendError> {
+        let limit = limit.clamp(1, MAX_RESULTS);
+        let container = self.container_url.trim_end_matches('/');
+        let mut url = format!("{container}?restype=container&comp=list&maxresults={limit}");
+        for (name, value) in [("prefix", Some(prefix)), ("marker", after)] {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                url = format!("{url}&{name}={}", utf8_percent_encode(value, UNRESERVED));
             }
         }
-        Ok(listed)
+        let mut request = Request::get(url)
+            .body(Full::default())
+            .map_err(unsendable)?;
+        self.credentials
+            .authorize(&self.config.account, &mut request)
+            .await?;
+        let (head, document) = self.client.fetch(request).await?.into_parts();
+        if head.status != StatusCode::OK {
+            return Err(answers::refusal(head.status, &head.headers, &document));
+        }
+        answers::page(&document)
     }
 
     fn credential_expiry(&self) -> Option<SystemTime> {

@@ -1,6 +1,7 @@
 //! What a `[[storage]]` section says of credentials and places, as the backends want it; `config` fills it in.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use url::Url;
 
@@ -20,12 +21,24 @@ pub enum BackendConfig {
     Unserved(&'static str),
 }
 
+impl BackendConfig {
+    /// The CA that is trusted beside the system's, where one is configured.
+    pub fn ca_file(&self) -> Option<&Path> {
+        match self {
+            Self::S3(s3) => s3.ca_file.as_deref(),
+            Self::Azure(azure) => azure.ca_file.as_deref(),
+            Self::Local(_) | Self::Unserved(_) => None,
+        }
+    }
+}
+
 /// `kind = "s3"`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct S3Config {
     /// The bucket.
     pub bucket: String,
-    /// The region; the SDK's chain, then `us-east-1`, where none is set.
+    /// The region. Where none is set it is found out from storage's answers, beginning with the SDK's chain, then
+    /// `us-east-1`.
     pub region: Option<String>,
     /// Where an S3-compatible server is; AWS where none is set.
     pub endpoint: Option<Url>,
@@ -40,6 +53,12 @@ pub struct S3Config {
     pub role_arn: Option<String>,
     /// The external id that the role's trust policy asks for.
     pub external_id: Option<Secret>,
+    /// What the role's session is called in the account's logs (CloudTrail); `lockgate` where none is set.
+    pub role_session_name: Option<String>,
+    /// How long the role's credentials shall last; an hour where none is set.
+    pub role_duration: Option<Duration>,
+    /// Where AssumeRole is asked; the region's own STS, or what `AWS_ENDPOINT_URL_STS` says, where none is set.
+    pub sts_endpoint: Option<url::Url>,
     /// A CA to trust beside the system's, PEM.
     pub ca_file: Option<PathBuf>,
 }

@@ -16,10 +16,12 @@ use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::proxy::ProxyConnector;
 use super::{BackendError, ByteStream, Fetched};
 use crate::object::{ETag, ObjectMeta};
 
@@ -56,14 +58,24 @@ pub enum HttpClientError {
 /// A pooled client; cheap to clone.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<ProxyConnector>, Full<Bytes>>,
     stall_timeout: Duration,
 }
 
 impl HttpClient {
     /// A client that trusts the system's authorities and, where given, those of `ca_file` (PEM). Storage that
-    /// brings no byte for `stall_timeout`, the first one included, fails.
+    /// brings no byte for `stall_timeout`, the first one included, fails. Goes through the proxy that the environment
+    /// names for a host.
     pub fn new(ca_file: Option<&Path>, stall_timeout: Duration) -> Result<Self, HttpClientError> {
+        Self::through(Matcher::from_env(), ca_file, stall_timeout)
+    }
+
+    /// The same through other proxies than the environment's.
+    pub(super) fn through(
+        proxies: Matcher,
+        ca_file: Option<&Path>,
+        stall_timeout: Duration,
+    ) -> Result<Self, HttpClientError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -72,7 +84,7 @@ impl HttpClient {
             .with_tls_config(tls_config(ca_file)?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(tcp);
+            .wrap_connector(ProxyConnector::new(tcp, proxies));
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -15,7 +16,9 @@ use futures_util::stream;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::config::LocalConfig;
-use super::{Backend, BackendError, ByteStream, Call, Condition, Conditional, Fetched, Listed};
+use super::{
+    Backend, BackendError, ByteStream, Call, Condition, Conditional, Fetched, Listed, Page,
+};
 use crate::object::{ETag, ObjectMeta};
 
 /// How much one read takes: large enough that a switch of threads does not show.
@@ -45,7 +48,7 @@ struct Opened {
     meta: ObjectMeta,
 }
 
-fn open_below(root: &std::path::Path, path: &str) -> Result<Opened, BackendError> {
+fn open_below(root: &Path, path: &str) -> Result<Opened, BackendError> {
     let directory = rustix::fs::open(
         root,
         OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC,
@@ -148,10 +151,12 @@ impl Backend for Local {
         &self,
         _bucket: &str,
         prefix: &str,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Listed>, BackendError> {
+    ) -> Result<Page, BackendError> {
         let (root, prefix) = (self.config.root.clone(), prefix.to_owned());
-        off_runtime(move || list_below(&root, &prefix, limit)).await
+        let after = after.map(str::to_owned);
+        off_runtime(move || list_below(&root, &prefix, after.as_deref(), limit)).await
     }
 }
 
@@ -194,37 +199,71 @@ fn read_piece(file: &File, etag: &ETag, range: Range<u64>) -> Result<Bytes, Back
     }
 }
 
+/// In the keys' order, so that a page can begin after any key. A directory's name ends with its slash: so it sorts as
+/// the keys below it do.
 fn list_below(
-    root: &std::path::Path,
+    root: &Path,
     prefix: &str,
+    after: Option<&str>,
     limit: usize,
-) -> Result<Vec<Listed>, BackendError> {
-    let mut found = Vec::new();
-    let mut directories = vec![root.to_path_buf()];
-    while let Some(directory) = directories.pop() {
-        for entry in std::fs::read_dir(&directory).map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            let kind = entry.file_type().map_err(unreadable)?;
-            if kind.is_dir() {
-                directories.push(entry.path());
+) -> Result<Page, BackendError> {
+    let mut page = Page::default();
+    let mut left = vec![String::new()];
+    while let Some(path) = left.pop() {
+        let begun = after.is_none_or(|after| *path > *after);
+        if path.is_empty() || path.ends_with('/') {
+            let in_prefix = path.starts_with(prefix) || prefix.starts_with(&path);
+            if in_prefix && (begun || after.is_some_and(|after| after.starts_with(&path))) {
+                left.extend(names_below(root, &path)?);
             }
-            let path = entry.path();
-            let Some(key) = path.strip_prefix(root).ok().and_then(|path| path.to_str()) else {
-                continue;
-            };
-            if kind.is_file() && key.starts_with(prefix) {
-                let complete_length = entry.metadata().map_err(unreadable)?.len();
-                found.push(Listed {
-                    key: key.to_owned(),
-                    complete_length,
-                });
-            }
-            if found.len() == limit {
-                return Ok(found);
-            }
+            continue;
+        }
+        let metadata = root.join(&path).symlink_metadata();
+        let Some(metadata) = there(metadata)?.filter(std::fs::Metadata::is_file) else {
+            continue;
+        };
+        if !begun || !path.starts_with(prefix) {
+            continue;
+        }
+        if page.entries.len() == limit.max(1) {
+            page.next = page.entries.last().map(|last| last.key.clone());
+            break;
+        }
+        page.entries.push(Listed {
+            key: path,
+            complete_length: metadata.len(),
+        });
+    }
+    Ok(page)
+}
+
+/// The paths in a directory, the last first. A name that is not UTF-8 is the key of nothing.
+fn names_below(root: &Path, directory: &str) -> Result<Vec<String>, BackendError> {
+    let Some(entries) = there(std::fs::read_dir(root.join(directory)))? else {
+        return Ok(vec![]);
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(unreadable)?;
+        let slash = match entry.file_type().map_err(unreadable)?.is_dir() {
+            true => "/",
+            false => "",
+        };
+        if let Some(name) = entry.file_name().to_str() {
+            names.push(format!("{directory}{name}{slash}"));
         }
     }
-    Ok(found)
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(names)
+}
+
+/// What was removed while the listing went on is not listed.
+fn there<T>(result: io::Result<T>) -> Result<Option<T>, BackendError> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(error)),
+    }
 }
 
 fn unreadable(error: io::Error) -> BackendError {
@@ -238,4 +277,42 @@ async fn off_runtime<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|_| Err(BackendError::Unavailable("the reading thread ended".into())))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may unwrap")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_list_every_file_once_in_the_order_of_the_keys() {
+        let root = tempfile::tempdir().unwrap();
+        let mut keys = [
+            "a.mp4", "a/b", "a/b.c/d", "a/b/c", "a0", "b", "sub/x/y", "z z/+",
+        ];
+        keys[1] = "a/a";
+        for key in keys {
+            let path = root.path().join(key);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, key).unwrap();
+        }
+        std::os::unix::fs::symlink("b", root.path().join("link")).unwrap();
+        keys.sort_unstable();
+        for limit in 1..10 {
+            let (mut listed, mut after) = (vec![], None);
+            loop {
+                let page = list_below(root.path(), "", after.as_deref(), limit).unwrap();
+                assert!(page.entries.len() <= limit);
+                listed.extend(page.entries.into_iter().map(|found| found.key));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(listed, keys, "{limit} a page");
+        }
+        let below = list_below(root.path(), "a/", None, 10).unwrap();
+        let below: Vec<_> = below.entries.iter().map(|found| &*found.key).collect();
+        assert_eq!(below, ["a/a", "a/b.c/d", "a/b/c"]);
+    }
 }

@@ -8,8 +8,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 
 use super::{
-    Backend, BackendError, Call, Conditional, Fetched, Listed, Presign, PresignOptions,
-    PresignedUrl,
+    Backend, BackendError, Call, Conditional, Fetched, Page, Presign, PresignOptions, PresignedUrl,
 };
 use crate::ids::StorageId;
 use crate::object::{ObjectLocation, ObjectMeta};
@@ -52,7 +51,9 @@ impl<B> Measured<B> {
 fn outcome(error: &BackendError) -> Outcome {
     match error {
         BackendError::NotFound | BackendError::NoSuchBucket => Outcome::NotFound,
-        BackendError::AccessDenied(_) | BackendError::NoCredentials(_) => Outcome::AccessDenied,
+        BackendError::AccessDenied(_)
+        | BackendError::NoCredentials(_)
+        | BackendError::CredentialsUnavailable(_) => Outcome::AccessDenied,
         BackendError::Changed => Outcome::Changed,
         BackendError::RangeNotSatisfiable => Outcome::RangeNotSatisfiable,
         BackendError::Throttled(_) => Outcome::Throttled,
@@ -107,10 +108,11 @@ impl<B: Backend> Backend for Measured<B> {
         &self,
         bucket: &str,
         prefix: &str,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Listed>, BackendError> {
+    ) -> Result<Page, BackendError> {
         let begun = Instant::now();
-        let answer = self.inner.list(bucket, prefix, limit).await;
+        let answer = self.inner.list(bucket, prefix, after, limit).await;
         self.count(Operation::List, begun, &answer, false);
         answer
     }

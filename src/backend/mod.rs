@@ -7,10 +7,12 @@ pub mod config;
 pub mod http;
 pub mod local;
 pub mod measured;
+mod proxy;
 pub mod renewing;
 pub mod retry;
 pub mod s3;
-mod s3_credentials;
+#[cfg(test)]
+mod stub;
 
 use std::ops::Range;
 use std::pin::Pin;
@@ -110,13 +112,15 @@ pub trait Backend: Send + Sync {
         range: Range<u64>,
     ) -> Result<Conditional<Fetched>, BackendError>;
 
-    /// Keys below a prefix, for `check` and `ls`: at most `limit`.
+    /// One page of the keys below a prefix, for `check` and `ls`: at most `limit`, and fewer where the store likes.
+    /// `after`: the [`Page::next`] of the page before.
     async fn list(
         &self,
         bucket: &str,
         prefix: &str,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Listed>, BackendError>;
+    ) -> Result<Page, BackendError>;
 
     /// When the credentials in force end, where they do.
     fn credential_expiry(&self) -> Option<SystemTime> {
@@ -142,14 +146,24 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
         &self,
         bucket: &str,
         prefix: &str,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Listed>, BackendError> {
-        (**self).list(bucket, prefix, limit).await
+    ) -> Result<Page, BackendError> {
+        (**self).list(bucket, prefix, after, limit).await
     }
 
     fn credential_expiry(&self) -> Option<SystemTime> {
         (**self).credential_expiry()
     }
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// What it lists, in the store's order; may be nothing though more pages follow.
+    pub entries: Vec<Listed>,
+    /// What the next page begins after: a token of the store's own, that means nothing elsewhere. None: the last page.
+    pub next: Option<String>,
 }
 
 /// A key that a listing gave.
@@ -213,9 +227,12 @@ pub enum BackendError {
     /// Storage refused Lockgate's credentials or their permission.
     #[error("storage refused access: {0}")]
     AccessDenied(String),
-    /// Lockgate has no credentials to ask with.
+    /// Lockgate has no credentials to ask with: none are configured, or their source refuses to give any.
     #[error("no credentials for storage: {0}")]
     NoCredentials(String),
+    /// The credentials have ended and cannot be renewed, or their source cannot be asked: for now there are none.
+    #[error("credentials for storage cannot be had at the moment: {0}")]
+    CredentialsUnavailable(String),
     /// The version that was asked for is no longer there.
     #[error("the object has changed")]
     Changed,

@@ -1,8 +1,10 @@
 //! Credentials that end: had when first needed, renewed ahead of their end, by one request for all.
 //!
-//! While a renewal fails the old ones serve until their end; after it, whoever asks gets the error. Knows no provider.
+//! While a renewal fails the old ones serve until their end; after it, whoever asks gets the error, and gets it as
+//! [`BackendError::CredentialsUnavailable`]. Knows no provider.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -45,6 +47,8 @@ pub struct Renewing<T> {
     issuer: Box<dyn Issuer<T>>,
     held: ArcSwapOption<Held<T>>,
     last_failure: Mutex<Option<(SystemTime, BackendError)>>,
+    /// Whether there ever were any: what is renewed in vain then is an outage, not a mistake of configuration.
+    were_had: AtomicBool,
     clock: Clock,
 }
 
@@ -66,6 +70,7 @@ impl<T: Send + Sync> Renewing<T> {
             issuer: Box::new(issuer),
             held: ArcSwapOption::empty(),
             last_failure: Mutex::new(None),
+            were_had: AtomicBool::new(false),
             clock,
         }
     }
@@ -102,11 +107,18 @@ impl<T: Send + Sync> Renewing<T> {
             Ok(lease) => {
                 *last_failure = None;
                 let value = lease.value.clone();
+                self.were_had.store(true, Ordering::Relaxed);
                 self.held.store(Some(Arc::new(Held::new(lease, now))));
                 Ok(value)
             }
             Err(error) => {
                 tracing::warn!(%error, "credentials cannot be renewed");
+                let error = match error {
+                    BackendError::NoCredentials(said) if self.were_had.load(Ordering::Relaxed) => {
+                        BackendError::CredentialsUnavailable(said)
+                    }
+                    error => error,
+                };
                 *last_failure = Some((now, error.clone()));
                 serving.map(|held| held.value.clone()).ok_or(error)
             }
@@ -121,6 +133,18 @@ impl<T: Send + Sync> Renewing<T> {
     /// Forgets the credentials in force: storage has refused them before their end.
     pub fn forget(&self) {
         self.held.store(None);
+    }
+
+    /// Forgets these credentials and no newer ones: storage has refused them before their end, and of the requests
+    /// that it refused another may have had them renewed already.
+    pub fn forget_refused(&self, refused: &Arc<T>) {
+        let held = self.held.load();
+        if held
+            .as_ref()
+            .is_some_and(|held| Arc::ptr_eq(&held.value, refused))
+        {
+            self.held.compare_and_swap(&held, None);
+        }
     }
 
     fn serving(&self) -> Option<Arc<Held<T>>> {
@@ -149,7 +173,7 @@ impl<T> Held<T> {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex as StdMutex;
-    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicU64, AtomicUsize};
     use std::time::UNIX_EPOCH;
 
     use super::*;
@@ -241,7 +265,11 @@ mod tests {
             "a failure is not repeated at once"
         );
         rig.seconds.store(3601, Ordering::SeqCst);
-        assert!(rig.renewing.current().await.is_err());
+        let ended = rig.renewing.current().await.unwrap_err();
+        assert!(
+            matches!(ended, BackendError::CredentialsUnavailable(_)),
+            "{ended}"
+        );
         *rig.fails.lock().unwrap() = false;
         rig.seconds.store(3603, Ordering::SeqCst);
         assert_eq!(*rig.renewing.current().await.unwrap(), 3);
@@ -253,10 +281,22 @@ mod tests {
         *rig.fails.lock().unwrap() = true;
         let ask = || rig.renewing.current();
         let had = futures_util::future::join_all((0..100).map(|_| ask())).await;
-        assert!(had.iter().all(Result::is_err));
+        let never = |had: &Result<_, _>| matches!(had, Err(BackendError::NoCredentials(_)));
+        assert!(had.iter().all(never), "there never were any");
         assert_eq!(rig.issued.load(Ordering::SeqCst), 1);
         rig.seconds.store(2, Ordering::SeqCst);
         assert!(rig.renewing.current().await.is_err());
+        assert_eq!(rig.issued.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn credentials_that_storage_refused_are_renewed_once_however_many_were_refused() {
+        let rig = rig();
+        let old = rig.renewing.current().await.unwrap();
+        for _ in 0..3 {
+            rig.renewing.forget_refused(&old);
+            assert_eq!(*rig.renewing.current().await.unwrap(), 1);
+        }
         assert_eq!(rig.issued.load(Ordering::SeqCst), 2);
     }
 }

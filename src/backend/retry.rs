@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-use super::{Backend, BackendError, Call, Conditional, Fetched, Listed};
+use super::{Backend, BackendError, Call, Conditional, Fetched, Page};
 use crate::object::ObjectMeta;
 
 /// How often storage is asked for one thing.
@@ -26,6 +26,7 @@ impl BackendError {
             | Self::NoSuchBucket
             | Self::AccessDenied(_)
             | Self::NoCredentials(_)
+            | Self::CredentialsUnavailable(_)
             | Self::Changed
             | Self::RangeNotSatisfiable
             | Self::Protocol(_) => false,
@@ -72,9 +73,10 @@ impl<B: Backend> Backend for Retry<B> {
         &self,
         bucket: &str,
         prefix: &str,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Listed>, BackendError> {
-        try_again!(self.0.list(bucket, prefix, limit))
+    ) -> Result<Page, BackendError> {
+        try_again!(self.0.list(bucket, prefix, after, limit))
     }
 
     fn credential_expiry(&self) -> Option<SystemTime> {

@@ -2,7 +2,13 @@
 //!
 //! Asks for `s3:GetObject` alone to read. The SDK gives credentials and signatures (`aws-config`, `aws-sigv4`); the
 //! request itself goes over the house's own client, so that status, range, length and validator are checked here.
-//! Follows the Amazon S3 API reference (GetObject, HeadObject, ListObjectsV2, "Error responses").
+//! Two refusals are mended, once a question: the bucket's region, where none is configured, and credentials that
+//! storage takes for ended. Follows the Amazon S3 API reference (GetObject, HeadObject, ListObjectsV2).
+
+mod credentials;
+mod listing;
+mod place;
+mod refusal;
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -11,43 +17,45 @@ use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation,
-    SigningSettings, UriPathNormalizationMode, sign,
+    SigningInstructions, SigningSettings, UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
-use bytes::Bytes;
-use http::{HeaderName, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Empty;
 use hyper::body::Incoming;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use tokio::sync::OnceCell;
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 use super::config::S3Config;
 use super::http::{HttpClient, content_length, object_meta};
-use super::s3_credentials::{S3Credentials, region};
 use super::{
-    Backend, BackendError, Call, Condition, Conditional, Fetched, Listed, Presign, PresignOptions,
+    Backend, BackendError, Call, Condition, Conditional, Fetched, Page, Presign, PresignOptions,
     PresignedUrl,
 };
 use crate::object::{ObjectLocation, ObjectMeta};
 use crate::secret::Secret;
+use credentials::S3Credentials;
+use place::{Place, UNRESERVED};
+use refusal::Refusal;
 
-/// SigV4's UriEncode: everything but the unreserved characters of RFC 3986.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-/// The same for a key in a path, where slashes stand.
+/// A key in a path: slashes stand.
 const KEY: &AsciiSet = &UNRESERVED.remove(b'/');
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// S3 signs for a week at most.
 const MAX_PRESIGN_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// One bucket.
 pub struct S3 {
-    config: S3Config,
     client: HttpClient,
     credentials: S3Credentials,
-    region: OnceCell<String>,
+    place: Place,
+}
+
+/// What is asked of the bucket, before it is known where the bucket is and who signs.
+struct Question {
+    method: Method,
+    /// An encoded key, or a query.
+    target: String,
+    fields: HeaderMap,
 }
 
 impl S3 {
@@ -55,163 +63,145 @@ impl S3 {
     pub fn new(config: S3Config, client: HttpClient) -> Self {
         Self {
             credentials: S3Credentials::new(config.clone()),
-            config,
+            place: Place::new(config),
             client,
-            region: OnceCell::new(),
         }
     }
 
-    async fn region(&self) -> &str {
-        self.region.get_or_init(|| region(&self.config)).await
+    /// Asks until storage gives what was asked for (200, 206, 304), or refuses for good.
+    async fn ask(&self, question: &Question) -> Result<Response<Incoming>, BackendError> {
+        let (mut moved, mut renewed) = (false, false);
+        loop {
+            let region = self.place.region().await;
+            let credentials = self.credentials.current().await?;
+            let response = self.send(question, &region, &credentials).await?;
+            if let StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED =
+                response.status()
+            {
+                self.place.settle(&region);
+                return Ok(response);
+            }
+            let refusal = self
+                .refusal(question, response, &region, &credentials)
+                .await;
+            if refusal.is_at_home() {
+                self.place.settle(&region);
+            }
+            let elsewhere = refusal.elsewhere();
+            if !moved && elsewhere.is_some_and(|there| self.place.learn(there, &region)) {
+                moved = true;
+            } else if !renewed
+                && refusal.is_of_ended_credentials()
+                && self.credentials.refused(&credentials)
+            {
+                renewed = true;
+            } else {
+                return Err(refusal.into_error(&region));
+            }
+        }
     }
 
-    /// `scheme://authority/base/` of the bucket, ready for an encoded key.
-    async fn bucket_url(&self) -> String {
-        let bucket = &self.config.bucket;
-        let (scheme, authority, base) = match &self.config.endpoint {
-            Some(endpoint) => {
-                let host = endpoint.host_str().unwrap_or_default();
-                let port = endpoint
-                    .port()
-                    .map(|port| format!(":{port}"))
-                    .unwrap_or_default();
-                (
-                    endpoint.scheme().to_owned(),
-                    format!("{host}{port}"),
-                    endpoint.path().trim_end_matches('/').to_owned(),
-                )
-            }
-            None => {
-                let region = self.region().await;
-                let suffix = if region.starts_with("cn-") {
-                    "amazonaws.com.cn"
-                } else {
-                    "amazonaws.com"
-                };
-                (
-                    "https".to_owned(),
-                    format!("s3.{region}.{suffix}"),
-                    String::new(),
-                )
-            }
+    /// What storage says instead. An answer to HEAD has no document that tells why (RFC 9110 §9.3.2): where the
+    /// status alone says little, GET is asked for the reason.
+    async fn refusal(
+        &self,
+        question: &Question,
+        response: Response<Incoming>,
+        region: &str,
+        credentials: &Credentials,
+    ) -> Refusal {
+        let told = self.read_refusal(response).await;
+        if question.method != Method::HEAD || !told.says_little() {
+            return told;
+        }
+        let mut fields = question.fields.clone();
+        fields.insert(header::RANGE, HeaderValue::from_static("bytes=0-0"));
+        let why = Question {
+            method: Method::GET,
+            target: question.target.clone(),
+            fields,
         };
-        if self.config.path_style {
-            format!(
-                "{scheme}://{authority}{base}/{}/",
-                utf8_percent_encode(bucket, UNRESERVED)
-            )
-        } else {
-            format!("{scheme}://{bucket}.{authority}{base}/")
+        match self.send(&why, region, credentials).await {
+            Ok(response) if !response.status().is_success() => self.read_refusal(response).await,
+            Ok(_) | Err(_) => told,
         }
     }
 
-    async fn object_url(&self, key: &str) -> String {
-        format!(
-            "{}{}",
-            self.bucket_url().await,
-            utf8_percent_encode(key, KEY)
-        )
+    async fn read_refusal(&self, response: Response<Incoming>) -> Refusal {
+        let (head, body) = response.into_parts();
+        let document = self.client.error_document(body).await;
+        Refusal::new(head.status, &head.headers, &document)
     }
 
     async fn send(
         &self,
-        mut request: Request<Empty<Bytes>>,
+        question: &Question,
+        region: &str,
+        credentials: &Credentials,
     ) -> Result<Response<Incoming>, BackendError> {
-        let credentials = self.credentials.current().await?;
+        let uri = format!("{}{}", self.place.url(region), question.target);
         let mut settings = signing_settings();
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        let fields: Vec<(&str, &str)> = request
-            .headers()
+        // A proxy in between may well give `traceparent` a span of its own: it is sent and not signed.
+        let signed = question
+            .fields
             .iter()
-            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
-            .collect();
-        let uri = request.uri().to_string();
-        let method = request.method().clone();
-        let signable = SignableRequest::new(
-            method.as_str(),
-            &uri,
-            fields.into_iter(),
-            SignableBody::Bytes(&[]),
-        );
-        let instructions = self
-            .sign(signable.map_err(unsignable)?, &credentials, settings)
-            .await?;
+            .filter(|(name, _)| *name != TRACEPARENT);
+        let fields = signed.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let method = question.method.as_str();
+        let signable = SignableRequest::new(method, &uri, fields, SignableBody::Bytes(&[]));
+        let instructions = signature(signable.map_err(unsignable)?, region, credentials, settings)?;
+        let request = Request::builder().method(&question.method).uri(&uri);
+        let mut request = request.body(Empty::new()).map_err(unsignable)?;
+        request.headers_mut().clone_from(&question.fields);
         instructions.apply_to_request_http1x(&mut request);
         self.client.send(request).await
     }
 
-    async fn sign(
-        &self,
-        request: SignableRequest<'_>,
-        credentials: &Credentials,
-        settings: SigningSettings,
-    ) -> Result<aws_sigv4::http_request::SigningInstructions, BackendError> {
-        let identity = credentials.clone().into();
-        let params = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(self.region().await)
-            .name("s3")
-            .time(SystemTime::now())
-            .settings(settings)
-            .build()
-            .map_err(unsignable)?;
-        Ok(sign(request, &params.into())
-            .map_err(unsignable)?
-            .into_parts()
-            .0)
+    /// A presigned URL names its region for good: it is found out before the first one is signed, by a HEAD that
+    /// needs no other permission than reading. Its own failure is none: the URL's reader is told.
+    async fn settle_region(&self, location: &ObjectLocation) {
+        if !self.place.is_settled() {
+            let _ = self.head(Call::about(location)).await;
+        }
     }
+}
 
-    fn request(
-        &self,
-        method: Method,
-        url: String,
-        call: &Call<'_>,
-    ) -> Result<Request<Empty<Bytes>>, BackendError> {
-        let mut request = Request::builder().method(method).uri(url);
+impl Question {
+    fn about(method: Method, call: &Call<'_>) -> Result<Self, BackendError> {
+        let value = |text: &str| HeaderValue::from_str(text).map_err(unsignable);
+        let mut fields = HeaderMap::new();
         match &call.condition {
             Condition::None => {}
-            Condition::IfMatch(etag) => request = request.header(header::IF_MATCH, etag.as_str()),
+            Condition::IfMatch(etag) => {
+                fields.insert(header::IF_MATCH, value(etag.as_str())?);
+            }
             Condition::IfNoneMatch(etag) => {
-                request = request.header(header::IF_NONE_MATCH, etag.as_str())
+                fields.insert(header::IF_NONE_MATCH, value(etag.as_str())?);
             }
         }
         if let Some(traceparent) = call.traceparent {
-            request = request.header("traceparent", traceparent);
+            fields.insert(TRACEPARENT, value(traceparent)?);
         }
-        request.body(Empty::new()).map_err(unsignable)
-    }
-
-    /// An answer that is not the bytes: what storage said, in the house's words.
-    async fn refusal(&self, response: Response<Incoming>) -> BackendError {
-        let status = response.status();
-        let in_region = super::http::text(
-            response.headers(),
-            HeaderName::from_static("x-amz-bucket-region"),
-        )
-        .map(str::to_owned);
-        let document = self.client.error_document(response.into_body()).await;
-        let code = element(&document, "Code").unwrap_or_default();
-        refusal(status, &code, in_region.as_deref())
+        Ok(Self {
+            method,
+            target: encoded(&call.location.key),
+            fields,
+        })
     }
 }
 
 #[async_trait]
 impl Backend for S3 {
     async fn head(&self, call: Call<'_>) -> Result<Conditional<ObjectMeta>, BackendError> {
-        let url = self.object_url(&call.location.key).await;
-        let response = self.send(self.request(Method::HEAD, url, &call)?).await?;
-        match response.status() {
-            StatusCode::OK => {
-                let complete_length = content_length(response.headers())
-                    .ok_or_else(|| BackendError::Protocol("no content-length for a HEAD".into()))?;
-                Ok(Conditional::Is(object_meta(
-                    response.headers(),
-                    complete_length,
-                )?))
-            }
-            StatusCode::NOT_MODIFIED => Ok(Conditional::NotModified),
-            _ => Err(self.refusal(response).await),
+        let response = self.ask(&Question::about(Method::HEAD, &call)?).await?;
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(Conditional::NotModified);
         }
+        let complete_length = content_length(response.headers())
+            .ok_or_else(|| BackendError::Protocol("no content-length for a HEAD".into()))?;
+        let meta = object_meta(response.headers(), complete_length)?;
+        Ok(Conditional::Is(meta))
     }
 
     async fn get(
@@ -219,22 +209,18 @@ impl Backend for S3 {
         call: Call<'_>,
         range: Range<u64>,
     ) -> Result<Conditional<Fetched>, BackendError> {
-        let url = self.object_url(&call.location.key).await;
-        let mut request = self.request(Method::GET, url, &call)?;
+        let mut question = Question::about(Method::GET, &call)?;
         let field = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
-        request
-            .headers_mut()
-            .insert(header::RANGE, field.parse().map_err(unsignable)?);
-        let response = self.send(request).await?;
+        let field = field.parse().map_err(unsignable)?;
+        question.fields.insert(header::RANGE, field);
+        let response = self.ask(&question).await?;
         match response.status() {
-            StatusCode::PARTIAL_CONTENT => Ok(Conditional::Is(Fetched::partial(
-                response,
-                &range,
-                &self.client,
-            )?)),
             StatusCode::NOT_MODIFIED => Ok(Conditional::NotModified),
-            StatusCode::OK => Err(BackendError::Protocol("a 200 to a range".into())),
-            _ => Err(self.refusal(response).await),
+            StatusCode::PARTIAL_CONTENT => {
+                let fetched = Fetched::partial(response, &range, &self.client)?;
+                Ok(Conditional::Is(fetched))
+            }
+            _ => Err(BackendError::Protocol("a 200 to a range".into())),
         }
     }
 
@@ -242,28 +228,19 @@ impl Backend for S3 {
         &self,
         _bucket: &str,
         prefix: &str,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Listed>, BackendError> {
-        let bucket_url = self.bucket_url().await;
-        let prefix = utf8_percent_encode(prefix, UNRESERVED);
-        let url = format!("{bucket_url}?list-type=2&max-keys={limit}&prefix={prefix}");
-        let request = Request::builder()
-            .uri(url)
-            .body(Empty::new())
-            .map_err(unsignable)?;
-        let response = self.send(request).await?;
-        if response.status() != StatusCode::OK {
-            return Err(self.refusal(response).await);
-        }
-        // Room for the longest listing S3 gives: 1,000 keys of 1,024 bytes.
-        let document = http_body_util::BodyExt::collect(http_body_util::Limited::new(
-            response.into_body(),
-            4 << 20,
-        ))
-        .await
-        .map_err(|error| BackendError::Unavailable(error.to_string()))?
-        .to_bytes();
-        listing(&document)
+    ) -> Result<Page, BackendError> {
+        let question = Question {
+            method: Method::GET,
+            target: listing::query(prefix, after, limit),
+            fields: HeaderMap::new(),
+        };
+        let response = self.ask(&question).await?;
+        let body = http_body_util::Limited::new(response.into_body(), listing::PAGE_LIMIT);
+        let document = http_body_util::BodyExt::collect(body).await;
+        let document = document.map_err(|error| BackendError::Unavailable(error.to_string()))?;
+        listing::page(&document.to_bytes())
     }
 
     fn credential_expiry(&self) -> Option<SystemTime> {
@@ -278,6 +255,8 @@ impl Presign for S3 {
         location: &ObjectLocation,
         options: &PresignOptions,
     ) -> Result<PresignedUrl, BackendError> {
+        self.settle_region(location).await;
+        let region = self.place.region().await;
         let credentials = self.credentials.current().await?;
         let now = SystemTime::now();
         let life = match credentials.expiry() {
@@ -292,7 +271,7 @@ impl Presign for S3 {
                 "they end within the second".into(),
             ));
         }
-        let mut url = self.object_url(&location.key).await;
+        let mut url = format!("{}{}", self.place.url(&region), encoded(&location.key));
         if let Some(content_type) = &options.content_type {
             url = format!(
                 "{url}?response-content-type={}",
@@ -308,9 +287,12 @@ impl Presign for S3 {
             std::iter::empty(),
             SignableBody::UnsignedPayload,
         );
-        let instructions = self
-            .sign(signable.map_err(unsignable)?, &credentials, settings)
-            .await?;
+        let instructions = signature(
+            signable.map_err(unsignable)?,
+            &region,
+            &credentials,
+            settings,
+        )?;
         let mut request = Request::builder().uri(&url).body(()).map_err(unsignable)?;
         instructions.apply_to_request_http1x(&mut request);
         Ok(PresignedUrl {
@@ -318,6 +300,30 @@ impl Presign for S3 {
             expires_at: now + life,
         })
     }
+}
+
+/// A key as it stands in a path, each byte of it.
+fn encoded(key: &str) -> String {
+    utf8_percent_encode(key, KEY).to_string()
+}
+
+fn signature(
+    request: SignableRequest<'_>,
+    region: &str,
+    credentials: &Credentials,
+    settings: SigningSettings,
+) -> Result<SigningInstructions, BackendError> {
+    let identity = credentials.clone().into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(region)
+        .name("s3")
+        .time(SystemTime::now())
+        .settings(settings)
+        .build()
+        .map_err(unsignable)?;
+    let signed = sign(request, &params.into()).map_err(unsignable)?;
+    Ok(signed.into_parts().0)
 }
 
 fn signing_settings() -> SigningSettings {
@@ -332,121 +338,5 @@ fn unsignable(error: impl std::fmt::Display) -> BackendError {
     BackendError::Protocol(format!("the request cannot be signed: {error}"))
 }
 
-/// S3's error codes, sorted by what can be done about them ("Error responses", S3 API).
-fn refusal(status: StatusCode, code: &str, in_region: Option<&str>) -> BackendError {
-    let said = if code.is_empty() {
-        status.as_str().to_owned()
-    } else {
-        code.to_owned()
-    };
-    match (status.as_u16(), code) {
-        (404, "NoSuchBucket") => BackendError::NoSuchBucket,
-        (404, _) => BackendError::NotFound,
-        (409 | 412, _) => BackendError::Changed,
-        (416, _) => BackendError::RangeNotSatisfiable,
-        (301 | 307 | 400, _) if in_region.is_some() => BackendError::AccessDenied(format!(
-            "{said}: the bucket is in region {}",
-            in_region.unwrap_or_default()
-        )),
-        (400, "ExpiredToken" | "InvalidToken" | "AuthorizationHeaderMalformed")
-        | (401 | 403, _) => BackendError::AccessDenied(said),
-        (400, "RequestTimeout") | (408, _) => BackendError::Unavailable(said),
-        (429 | 503, _) | (_, "SlowDown") => BackendError::Throttled(said),
-        (500..=599, _) => BackendError::Unavailable(said),
-        _ => BackendError::Protocol(format!("unexpected status {said}")),
-    }
-}
-
-/// The text of the first element of that name, wherever it stands; error documents are this flat.
-fn element(document: &Bytes, name: &str) -> Option<String> {
-    let mut reader = quick_xml::Reader::from_reader(&document[..]);
-    let mut inside = false;
-    loop {
-        match reader.read_event().ok()? {
-            quick_xml::events::Event::Start(start) => {
-                inside = start.local_name().as_ref() == name.as_bytes()
-            }
-            quick_xml::events::Event::Text(text) if inside => {
-                return Some(text.decode().ok()?.into_owned());
-            }
-            quick_xml::events::Event::Eof => return None,
-            _ => {}
-        }
-    }
-}
-
-#[derive(serde::Deserialize)]
-struct ListBucketResult {
-    #[serde(rename = "Contents", default)]
-    contents: Vec<Contents>,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Contents {
-    key: String,
-    size: u64,
-}
-
-fn listing(document: &Bytes) -> Result<Vec<Listed>, BackendError> {
-    let result: ListBucketResult = quick_xml::de::from_reader(&document[..]).map_err(|error| {
-        BackendError::Protocol(format!("a listing that cannot be read: {error}"))
-    })?;
-    Ok(result
-        .contents
-        .into_iter()
-        .map(|contents| Listed {
-            key: contents.key,
-            complete_length: contents.size,
-        })
-        .collect())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_storage_says_is_told_apart() {
-        let said = |status: u16, code: &str| {
-            refusal(StatusCode::from_u16(status).expect("a status"), code, None)
-        };
-        assert!(matches!(said(404, "NoSuchKey"), BackendError::NotFound));
-        assert!(matches!(said(404, ""), BackendError::NotFound));
-        assert!(matches!(
-            said(404, "NoSuchBucket"),
-            BackendError::NoSuchBucket
-        ));
-        assert!(matches!(
-            said(403, "AccessDenied"),
-            BackendError::AccessDenied(_)
-        ));
-        assert!(matches!(
-            said(400, "ExpiredToken"),
-            BackendError::AccessDenied(_)
-        ));
-        assert!(matches!(
-            said(412, "PreconditionFailed"),
-            BackendError::Changed
-        ));
-        assert!(matches!(
-            said(416, "InvalidRange"),
-            BackendError::RangeNotSatisfiable
-        ));
-        assert!(matches!(said(503, "SlowDown"), BackendError::Throttled(_)));
-        assert!(matches!(
-            said(500, "InternalError"),
-            BackendError::Unavailable(_)
-        ));
-        assert!(matches!(said(302, ""), BackendError::Protocol(_)));
-    }
-
-    #[test]
-    fn an_error_document_names_its_code() {
-        let document = Bytes::from_static(
-            b"<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>m</Message></Error>",
-        );
-        assert_eq!(element(&document, "Code").as_deref(), Some("SlowDown"));
-        assert_eq!(element(&Bytes::from_static(b"<html"), "Code"), None);
-    }
-}
+mod tests;

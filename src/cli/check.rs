@@ -2,7 +2,7 @@
 //!
 //! Reads at most a byte of media, writes nothing anywhere, and prints no secret and no presigned URL.
 
-mod advice;
+pub(super) mod advice;
 mod local;
 mod network;
 mod object;

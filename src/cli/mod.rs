@@ -6,7 +6,9 @@
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod ls;
 pub mod serve;
+pub mod setup;
 pub mod token;
 
 use std::error::Error;
@@ -22,7 +24,9 @@ use clap::{Parser, Subcommand};
 use crate::app::{Source, StartError};
 use crate::auth::AuthConfigError;
 use crate::authority::AuthorityError;
+use crate::backend::BackendError;
 use crate::config::{self, Config, Loaded};
+use crate::ids::StorageId;
 use crate::located::Problems;
 use crate::media_uri::MediaUri;
 use crate::secret::Secret;
@@ -71,6 +75,16 @@ enum Verb {
         after_help = "Example:\n  curl -H \"Authorization: Bearer $(lockgate token --subject anna@example.com)\" \\\n    'http://127.0.0.1:8080/tasks/7/resolve/?fileuri=s3://acme-recordings/clips/a.mp4'"
     )]
     Token(token::TokenArgs),
+    /// Print what to grant for a storage: policies, trust, CORS; the least that its delivery needs.
+    #[command(
+        after_help = "Example:\n  lockgate setup --storage recordings --principal arn:aws:iam::111122223333:role/Lockgate\n\nAsks nobody and changes nothing: what is printed is to be pasted or run by whoever owns the storage."
+    )]
+    Setup(setup::SetupArgs),
+    /// Preview what a storage holds within its prefix and pattern, or print it as Label Studio tasks.
+    #[command(
+        after_help = "Example:\n  lockgate ls --storage recordings --limit 20\n  lockgate ls --storage recordings --tasks --field audio > tasks.jsonl\n\nListing needs a permission of its own (S3: s3:ListBucket) that serving does not."
+    )]
+    Ls(ls::LsArgs),
 }
 
 /// The arguments of `lockgate serve`.
@@ -122,6 +136,16 @@ pub enum CliError {
     /// Something that a start needs is not there.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A storage did not give what was asked of it.
+    #[error("storage {storage}: {error}; {advice}")]
+    Storage {
+        /// Its id.
+        storage: StorageId,
+        /// What it said.
+        error: BackendError,
+        /// What to change.
+        advice: String,
+    },
     /// Standard input was to hold the token, and cannot be read.
     #[error("cannot read the token from standard input")]
     Stdin(#[source] std::io::Error),
@@ -157,6 +181,8 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Check(args) => check::run(&cli.config, &args).await,
         Verb::Explain(args) => explain::run(&cli.config, &args).await,
         Verb::Token(args) => token::run(&cli.config, &args),
+        Verb::Setup(args) => setup::run(&cli.config, &args),
+        Verb::Ls(args) => ls::run(&cli.config, &args).await,
     };
     done.unwrap_or_else(|error| {
         let code = fail(&error);
@@ -250,6 +276,18 @@ fn kind(config: &config::StorageConfig) -> &'static str {
         BackendConfig::Azure(_) => "azure",
         BackendConfig::Unserved(kind) => kind,
     }
+}
+
+/// The storage with this id.
+fn storage<'a>(config: &'a Config, id: &str) -> Result<&'a config::StorageConfig, CliError> {
+    let mut storages = config.storages.iter();
+    let found = storages.find(|storage| storage.id.as_str() == id);
+    found.ok_or_else(|| {
+        let configured = storage_ids(config);
+        CliError::Usage(format!(
+            "no storage has the id {id:?}; configured: {configured}"
+        ))
+    })
 }
 
 /// The ids of the configured storages, for a message.

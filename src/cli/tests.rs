@@ -29,6 +29,9 @@ fn arguments_are_understood_or_are_a_mistake_in_usage() {
         "lockgate check --storage a --uri s3://b/k --json",
         "lockgate explain --token - --task 7 --uri s3://b/k",
         "lockgate explain --token t --project 1 --uri czM6Ly9iL2s= --json",
+        "lockgate setup --storage a --list --json",
+        "lockgate ls --storage a --limit 3",
+        "lockgate ls --storage a --tasks --field audio",
         "lockgate token --subject a --group b --group c --expires 5m --task 7",
     ] {
         assert!(parses(good), "{good}");
@@ -37,6 +40,10 @@ fn arguments_are_understood_or_are_a_mistake_in_usage() {
         "lockgate",
         "lockgate nonsense",
         "lockgate check --uri nonsense",
+        "lockgate setup",
+        "lockgate ls --storage a --limit 0",
+        "lockgate ls --storage a --tasks --json",
+        "lockgate ls --storage a --field audio",
         "lockgate explain --token t --task 7 --project 1 --uri s3://b/k",
         "lockgate explain --token t --task 7",
         "lockgate token",

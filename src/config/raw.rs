@@ -197,6 +197,9 @@ pub struct S3 {
     pub profile: Option<String>,
     pub role_arn: Option<String>,
     pub external_id: Option<SecretRef>,
+    pub role_session_name: Option<String>,
+    pub role_duration: Option<Span>,
+    pub sts_endpoint: Option<String>,
     pub ca_file: Option<PathBuf>,
 }
 

@@ -161,12 +161,11 @@ fn s3_config(reader: &mut Reader<'_>, at: &str, s3: raw::S3) -> Option<S3Config>
         Some(written) => Some(reader.url(&format!("{at}.endpoint"), written)?),
         None => None,
     };
-    if s3.external_id.is_some() && s3.role_arn.is_none() {
-        reader.problem(
-            &format!("{at}.role_arn"),
-            "is missing: external_id is said when a role is assumed",
-        );
-    }
+    let sts_endpoint = match &s3.sts_endpoint {
+        Some(written) => Some(reader.url(&format!("{at}.sts_endpoint"), written)?),
+        None => None,
+    };
+    check_role(reader, at, &s3);
     let ca_file = s3.ca_file.as_ref();
     let ca_file = ca_file.map(|file| reader.file(&format!("{at}.ca_file"), file));
     let external_id = s3.external_id.clone();
@@ -182,8 +181,49 @@ fn s3_config(reader: &mut Reader<'_>, at: &str, s3: raw::S3) -> Option<S3Config>
         profile: s3.profile,
         role_arn: s3.role_arn,
         external_id,
+        role_session_name: s3.role_session_name,
+        role_duration: s3.role_duration.map(|life| life.0),
+        sts_endpoint,
         ca_file,
     })
+}
+
+/// What is said when a role is assumed needs a role, and has the bounds of STS' AssumeRole.
+fn check_role(reader: &mut Reader<'_>, at: &str, s3: &raw::S3) {
+    let said = [
+        ("external_id", s3.external_id.is_some()),
+        ("role_session_name", s3.role_session_name.is_some()),
+        ("role_duration", s3.role_duration.is_some()),
+        ("sts_endpoint", s3.sts_endpoint.is_some()),
+    ];
+    if let (None, Some((key, _))) = (&s3.role_arn, said.iter().find(|(_, said)| *said)) {
+        let message = format!("is missing: {key} is said when a role is assumed");
+        reader.problem(&format!("{at}.role_arn"), message);
+    }
+    let is_name = |name: &String| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"+=,.@_-".contains(&b);
+        (2..=64).contains(&name.len()) && name.bytes().all(allowed)
+    };
+    if s3
+        .role_session_name
+        .as_ref()
+        .is_some_and(|name| !is_name(name))
+    {
+        reader.problem(
+            &format!("{at}.role_session_name"),
+            "is no name for a session: 2 to 64 letters, digits or any of +=,.@_-",
+        );
+    }
+    let hours = Duration::from_secs(900)..=Duration::from_secs(12 * 3600);
+    if s3
+        .role_duration
+        .is_some_and(|life| !hours.contains(&life.0))
+    {
+        reader.problem(
+            &format!("{at}.role_duration"),
+            "is no time that a role can be assumed for: 15 minutes to 12 hours",
+        );
+    }
 }
 
 /// Both halves of an access key or neither: with neither the SDK's default chain is asked.

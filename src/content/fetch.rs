@@ -4,8 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::slots::Slots;
 use super::window::Window;
 use super::windows::Windows;
 use crate::backend::retry::{MAX_TRIES, pause};
@@ -13,14 +14,14 @@ use crate::backend::{Backend, BackendError, ByteStream, Call, Condition, Conditi
 use crate::cache::{ChunkKey, ChunkStore};
 
 /// An answer that is there already, and the slot it holds until its body is in.
-pub type Begun = (Fetched, Option<OwnedSemaphorePermit>);
+pub type Begun = (Fetched, OwnedSemaphorePermit);
 
 /// One window to fill.
 pub struct Fetch {
     /// Where from.
     pub backend: Arc<dyn Backend>,
     /// How many fetches this storage may have under way.
-    pub slots: Arc<Semaphore>,
+    pub slots: Slots,
     /// Which chunk.
     pub key: ChunkKey,
     /// Its bytes in the object.
@@ -76,23 +77,25 @@ impl Fetch {
         }
     }
 
-    async fn fill(&self, window: &Window, first: Option<Begun>) -> Result<(), BackendError> {
+    async fn fill(&self, window: &Arc<Window>, first: Option<Begun>) -> Result<(), BackendError> {
         let mut answer = first;
         let mut tries = 1;
         loop {
             let attempt = match answer.take() {
                 Some((fetched, _slot)) => pour(fetched.body, window).await,
                 None => {
-                    let _slot = self.slots.acquire().await;
-                    match self.ask(window.received()).await {
-                        Ok(fetched) => pour(fetched.body, window).await,
-                        // The backend has tried three times itself.
-                        Err(error) => return Err(error),
-                    }
+                    // The board and this fetch hold the window; who waits for its bytes holds it, too.
+                    let wanted = || Arc::strong_count(window) > 2;
+                    let _slot = self.slots.take(wanted).await?.ok_or_else(nobody_waits)?;
+                    // The backend has tried three times itself.
+                    let fetched = self.ask(window.received()).await?;
+                    pour(fetched.body, window).await
                 }
             };
             match attempt {
                 Ok(()) => return Ok(()),
+                // All bytes are in: how the connection ended is of no interest.
+                Err(_) if window.received() == self.range.end - self.range.start => return Ok(()),
                 Err(error) if error.is_transient() && tries < MAX_TRIES => {
                     tracing::debug!(%error, tries, "taking up a window where storage broke off");
                     pause(tries).await;
@@ -130,6 +133,10 @@ impl Fetch {
             Ok(fetched)
         }
     }
+}
+
+fn nobody_waits() -> BackendError {
+    BackendError::Unavailable("nobody waits for it any more".into())
 }
 
 async fn pour(mut body: ByteStream, window: &Window) -> Result<(), BackendError> {

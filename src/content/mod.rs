@@ -4,8 +4,10 @@
 //! `cache.metadata_max_age` and revalidated with `If-None-Match` (RFC 9111 §4.3); every read is pinned to its version.
 
 mod fetch;
+mod open;
 pub mod plan;
 mod single_flight;
+mod slots;
 mod stream;
 mod tasks;
 mod window;
@@ -15,27 +17,26 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
-
-use crate::backend::{
-    Backend, BackendError, Call, Condition, Conditional, Presign, PresignOptions, PresignedUrl,
-};
-use crate::cache::{CacheStatus, ChunkKey, ChunkStore};
+use crate::backend::{Backend, BackendError, Presign, PresignOptions, PresignedUrl};
+use crate::cache::{CHUNK_SIZE, CacheStatus, ChunkKey, ChunkStore};
 use crate::ids::StorageId;
 use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
 use crate::range::ByteRange;
 use crate::resolve::ResolvedObject;
 use crate::telemetry::{Metrics, Tier};
 use fetch::{Begun, Fetch, Filling};
+use open::Question;
 use single_flight::SingleFlight;
+use slots::Slots;
 pub use stream::ContentStream;
 use stream::Source;
 use tasks::Tasks;
 use windows::{Joined, Windows};
 
-/// How many windows of one storage may be under way: 64 of 8 MiB bound their memory to 512 MiB, and at 20 ms a
-/// request still make 3,200 small objects a second.
-const MAX_FETCHES: usize = 64;
+/// A position past this is in no object; no store has one of 2^63 bytes, and some ignore a range that begins there.
+const MAX_POSITION: u64 = i64::MAX as u64 - CHUNK_SIZE;
+/// How often somebody asks again whose question was given up as they came.
+const MAX_ASKS: usize = 3;
 /// How many objects' metadata are remembered (about 500 bytes each).
 const MAX_METADATA: u64 = 200_000;
 
@@ -74,7 +75,7 @@ pub enum FirstRead {
 pub struct Store {
     backend: Arc<dyn Backend>,
     presign: Option<Arc<dyn Presign>>,
-    slots: Arc<Semaphore>,
+    slots: Slots,
 }
 
 impl Store {
@@ -83,7 +84,7 @@ impl Store {
         Self {
             backend,
             presign,
-            slots: Arc::new(Semaphore::new(MAX_FETCHES)),
+            slots: Slots::default(),
         }
     }
 }
@@ -111,6 +112,17 @@ impl Shelf {
         })
     }
 
+    /// Remembers what storage said, unless somebody has asked later and knows already.
+    fn learn(&self, location: &ObjectLocation, known: &Known) {
+        let later = self
+            .known
+            .get(location)
+            .is_some_and(|held| held.vouched_at > known.vouched_at);
+        if !later {
+            self.known.insert(location.clone(), known.clone());
+        }
+    }
+
     /// How many bytes of chunks are kept.
     pub fn cached_bytes(&self) -> u64 {
         self.chunks.bytes()
@@ -123,20 +135,6 @@ struct Known {
     meta: Arc<ObjectMeta>,
     version: Arc<ObjectVersion>,
     vouched_at: Instant,
-}
-
-impl Known {
-    fn new(location: &ObjectLocation, meta: ObjectMeta) -> Self {
-        let version = ObjectVersion {
-            location: location.clone(),
-            etag: meta.etag.clone(),
-        };
-        Self {
-            meta: Arc::new(meta),
-            version: Arc::new(version),
-            vouched_at: Instant::now(),
-        }
-    }
 }
 
 /// An object that was opened: its metadata, and the way to its bytes.
@@ -216,10 +214,12 @@ impl Reader {
             return Ok(opened(known.clone(), CacheStatus::Hit));
         }
         let index = match first {
-            FirstRead::Unknown => None,
-            FirstRead::At(position) => Some(plan::chunk_index(position)),
+            FirstRead::At(position) if position <= MAX_POSITION => {
+                Some(plan::chunk_index(position))
+            }
+            FirstRead::At(_) | FirstRead::Unknown => None,
         };
-        let asked = Question {
+        let question = Question {
             store: store.clone(),
             shelf: self.shelf.clone(),
             location: location.clone(),
@@ -227,21 +227,31 @@ impl Reader {
             index,
             traceparent: traceparent.map(str::to_owned),
         };
-        let flight = self
-            .shelf
-            .opens
-            .run(&self.shelf.tasks, (location.clone(), index), || {
-                asked.answer()
-            });
-        let (answer, leads) = flight.await;
-        let fresh = answer
-            .unwrap_or_else(|| Err(BackendError::Unavailable("the request was given up".into())))?;
+        let (fresh, leads) = self.ask(&question).await?;
         let status = match &known {
             _ if !leads => CacheStatus::Updating,
             Some(known) if known.version == fresh.version => CacheStatus::Revalidated,
             Some(_) | None => CacheStatus::Miss,
         };
         Ok(opened(fresh, status))
+    }
+
+    /// Asks, or shares the answer of who asks already.
+    async fn ask(&self, question: &Question) -> Result<(Known, bool), BackendError> {
+        let key = (question.location.clone(), question.index);
+        for _ in 0..MAX_ASKS {
+            let asked = |interest| question.clone().answer(interest);
+            let (answer, leads) = self
+                .shelf
+                .opens
+                .run(&self.shelf.tasks, key.clone(), asked)
+                .await;
+            // Given up: those who asked first had left just before this one came.
+            if let Some(answer) = answer {
+                return Ok((answer?, leads));
+            }
+        }
+        Err(BackendError::Unavailable("the request was given up".into()))
     }
 
     /// A presigned URL of the object.
@@ -265,111 +275,6 @@ impl Reader {
         self.stores
             .get(storage)
             .ok_or_else(|| ContentError::NotServed(storage.clone()))
-    }
-}
-
-/// What an object is now, asked of storage.
-struct Question {
-    store: Store,
-    shelf: Arc<Shelf>,
-    location: ObjectLocation,
-    known: Option<Known>,
-    index: Option<u64>,
-    traceparent: Option<String>,
-}
-
-impl Question {
-    async fn answer(self) -> Result<Known, BackendError> {
-        let answer = self.ask().await;
-        match &answer {
-            Ok(known) => self
-                .shelf
-                .known
-                .insert(self.location.clone(), known.clone()),
-            Err(BackendError::NotFound) => self.shelf.known.invalidate(&self.location),
-            Err(_) => {}
-        }
-        answer
-    }
-
-    async fn ask(&self) -> Result<Known, BackendError> {
-        match self.index {
-            Some(index) if self.lacks(index).await => match self.fetch(index).await {
-                // The object is empty or ends before that window: its metadata says which.
-                Err(BackendError::RangeNotSatisfiable) => self.head().await,
-                answer => answer,
-            },
-            Some(_) | None => self.head().await,
-        }
-    }
-
-    /// Whether the chunk must be fetched: it is not at hand, nor known not to exist, in the version that was known.
-    async fn lacks(&self, index: u64) -> bool {
-        match &self.known {
-            Some(known) if plan::chunk_range(index, known.meta.complete_length).is_empty() => false,
-            Some(known) => {
-                let key = ChunkKey {
-                    version: known.version.clone(),
-                    index,
-                };
-                self.shelf.chunks.get(&key).await.is_none()
-            }
-            None => true,
-        }
-    }
-
-    async fn head(&self) -> Result<Known, BackendError> {
-        let condition = match &self.known {
-            Some(known) => Condition::IfNoneMatch(known.meta.etag.clone()),
-            None => Condition::None,
-        };
-        match (
-            self.store.backend.head(self.call().on(condition)).await?,
-            &self.known,
-        ) {
-            (Conditional::Is(meta), _) => Ok(Known::new(&self.location, meta)),
-            (Conditional::NotModified, Some(known)) => Ok(Known {
-                vouched_at: Instant::now(),
-                ..known.clone()
-            }),
-            (Conditional::NotModified, None) => {
-                Err(BackendError::Protocol("a 304 to no condition".into()))
-            }
-        }
-    }
-
-    /// The first window, whatever version it is of: its head is the metadata, its body fills the window.
-    async fn fetch(&self, index: u64) -> Result<Known, BackendError> {
-        // As long as an object can be, so that the last window is asked for whole; storage cuts it at the end.
-        let range = plan::chunk_range(index, u64::MAX);
-        let slot = self.store.slots.clone().acquire_owned().await.ok();
-        match self.store.backend.get(self.call(), range).await? {
-            Conditional::Is(fetched) => {
-                let known = match &self.known {
-                    Some(known) if known.meta.etag == fetched.meta.etag => Known {
-                        vouched_at: Instant::now(),
-                        ..known.clone()
-                    },
-                    Some(_) | None => Known::new(&self.location, fetched.meta.clone()),
-                };
-                let object = Object {
-                    known: known.clone(),
-                    store: self.store.clone(),
-                    shelf: self.shelf.clone(),
-                    traceparent: self.traceparent.clone(),
-                };
-                object.join(index, Some((fetched, slot)));
-                Ok(known)
-            }
-            Conditional::NotModified => Err(BackendError::Protocol("a 304 to no condition".into())),
-        }
-    }
-
-    fn call(&self) -> Call<'_> {
-        Call {
-            traceparent: self.traceparent.as_deref(),
-            ..Call::about(&self.location)
-        }
     }
 }
 

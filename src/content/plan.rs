@@ -21,7 +21,7 @@ pub fn read_ahead(begun_at: u64, position: u64, range_end: u64) -> Option<u64> {
     let next = chunk_index(position) + 1;
     let reads_on = position.saturating_sub(begun_at) >= CHUNK_SIZE / 2;
     let near = position % CHUNK_SIZE >= CHUNK_SIZE / 2;
-    (reads_on && near && next * CHUNK_SIZE < range_end).then_some(next)
+    (reads_on && near && next.saturating_mul(CHUNK_SIZE) < range_end).then_some(next)
 }
 
 #[cfg(test)]

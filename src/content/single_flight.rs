@@ -1,10 +1,12 @@
 //! The same question asked once: whoever comes while it is being answered shares the answer.
 //!
-//! The work runs in a task of its own, so that it outlives the one who asked first.
+//! The work runs in a task of its own, so that it outlives the one who asked first; it can tell when nobody is left
+//! who waits for it, and give itself up before it costs anything.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
@@ -14,7 +16,37 @@ use tokio::sync::oneshot;
 use super::tasks::Tasks;
 
 type Answer<V> = Shared<BoxFuture<'static, Option<V>>>;
-type Flights<K, V> = Arc<Mutex<HashMap<K, Answer<V>>>>;
+type Flights<K, V> = Arc<Mutex<HashMap<K, Flight<V>>>>;
+
+struct Flight<V> {
+    answer: Answer<V>,
+    interest: Interest,
+}
+
+/// How many wait for a flight.
+#[derive(Clone, Debug, Default)]
+pub struct Interest(Arc<AtomicUsize>);
+
+impl Interest {
+    /// Whether anybody still waits.
+    pub fn is_alive(&self) -> bool {
+        self.0.load(Ordering::Acquire) > 0
+    }
+
+    fn join(&self) -> Waiting {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Waiting(self.clone())
+    }
+}
+
+/// One who waits, until it is dropped.
+struct Waiting(Interest);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
 
 /// Questions under way, by key.
 pub struct SingleFlight<K, V> {
@@ -34,32 +66,48 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// The answer to `key`: `work`'s, or that of a flight already under way. `None` where the work broke down. The
-    /// second value is true for the one whose work it was.
-    pub async fn run<F>(&self, tasks: &Tasks, key: K, work: impl FnOnce() -> F) -> (Option<V>, bool)
+    /// The answer to `key`: `work`'s, or that of a flight already under way. `None` where the work gave itself up or
+    /// broke down. The second value is true for the one whose work it was.
+    pub async fn run<F>(
+        &self,
+        tasks: &Tasks,
+        key: K,
+        work: impl FnOnce(Interest) -> F,
+    ) -> (Option<V>, bool)
     where
-        F: Future<Output = V> + Send + 'static,
+        F: Future<Output = Option<V>> + Send + 'static,
     {
-        let (answer, leads) = {
+        let (answer, _waiting, leads) = {
             let mut flights = lock(&self.flights);
             match flights.get(&key) {
-                Some(answer) => (answer.clone(), false),
+                Some(flight) => (flight.answer.clone(), flight.interest.join(), false),
                 None => {
                     let (sender, receiver) = oneshot::channel();
-                    let answer: Answer<V> = receiver.map(Result::ok).boxed().shared();
-                    flights.insert(key.clone(), answer.clone());
+                    let answer: Answer<V> = receiver
+                        .map(|answer| answer.ok().flatten())
+                        .boxed()
+                        .shared();
+                    let interest = Interest::default();
+                    let waiting = interest.join();
+                    flights.insert(
+                        key.clone(),
+                        Flight {
+                            answer: answer.clone(),
+                            interest: interest.clone(),
+                        },
+                    );
                     let landing = Landing {
                         flights: self.flights.clone(),
                         key,
                     };
-                    let work = work();
+                    let work = work(interest);
                     tasks.spawn(async move {
                         let value = work.await;
                         drop(landing);
                         // Everybody who asked may have left; then nobody is told.
                         let _ = sender.send(value);
                     });
-                    (answer, true)
+                    (answer, waiting, true)
                 }
             }
         };
@@ -79,16 +127,12 @@ impl<K: Eq + Hash, V: Clone> Drop for Landing<K, V> {
     }
 }
 
-fn lock<K, V: Clone>(
-    flights: &Mutex<HashMap<K, Answer<V>>>,
-) -> MutexGuard<'_, HashMap<K, Answer<V>>> {
+fn lock<K, V>(flights: &Mutex<HashMap<K, Flight<V>>>) -> MutexGuard<'_, HashMap<K, Flight<V>>> {
     flights.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
 
     #[tokio::test]
@@ -99,11 +143,11 @@ mod tests {
             Arc::new(AtomicUsize::new(0)),
         );
         let gate = Arc::new(tokio::sync::Semaphore::new(0));
-        let work = || {
+        let work = |_| {
             let (gate, asked) = (gate.clone(), asked.clone());
             async move {
                 let _ = gate.acquire().await;
-                asked.fetch_add(1, Ordering::SeqCst)
+                Some(asked.fetch_add(1, Ordering::SeqCst))
             }
         };
         let first = flight.run(&tasks, "key", work);
@@ -130,12 +174,38 @@ mod tests {
     async fn work_that_panics_is_no_answer_and_does_not_block_the_next() {
         let (flight, tasks) = (SingleFlight::<_, u8>::default(), Tasks::default());
         let broken = flight
-            .run(&tasks, "key", || async { panic!("planted") })
+            .run(&tasks, "key", |_| async { panic!("planted") })
             .await;
         assert_eq!(broken, (None, true));
         assert_eq!(
-            flight.run(&tasks, "key", || async { 7 }).await,
+            flight.run(&tasks, "key", |_| async { Some(7) }).await,
             (Some(7), true)
+        );
+    }
+
+    #[tokio::test]
+    async fn work_can_tell_that_everybody_has_left() {
+        let (flight, tasks) = (SingleFlight::<_, bool>::default(), Tasks::default());
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        let work = |interest: Interest| {
+            let gate = gate.clone();
+            async move {
+                let _ = gate.acquire().await;
+                interest.is_alive().then_some(true)
+            }
+        };
+        assert!(
+            flight.run(&tasks, "key", work).now_or_never().is_none(),
+            "asks and leaves"
+        );
+        gate.add_permits(1);
+        while lock(&flight.flights).contains_key("key") {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(
+            flight.run(&tasks, "key", work).await,
+            (Some(true), true),
+            "the next one's is answered"
         );
     }
 }

@@ -50,6 +50,14 @@ impl Windows {
         Joined::Leads(window)
     }
 
+    /// Whether there is a window of this chunk that still may succeed, or has.
+    pub fn has(&self, key: &ChunkKey) -> bool {
+        self.board()
+            .windows
+            .get(key)
+            .is_some_and(|window| !window.has_failed())
+    }
+
     /// All bytes are in: the window stays joinable until others push it out.
     pub fn finished(&self, key: ChunkKey, length: u64) {
         let mut board = self.board();

@@ -82,8 +82,33 @@ impl Names {
         }
     }
 
+    /// The URI that names a key here as a task's data would: what [`Self::key`] reads.
+    pub fn uri(&self, key: &str) -> Option<MediaUri> {
+        let object = |provider| MediaUri::Object {
+            provider,
+            bucket: self.bucket(),
+            key: key.into(),
+            account: None,
+        };
+        match self {
+            Self::S3 { .. } => Some(object(Provider::S3)),
+            Self::Gcs { .. } => Some(object(Provider::Gcs)),
+            Self::Azure { .. } => Some(object(Provider::Azure)),
+            Self::Volume { volume } => Some(MediaUri::Volume {
+                volume: volume.clone(),
+                path: key.into(),
+            }),
+            // Label Studio's own spelling, which names no storage.
+            Self::Local => Some(MediaUri::Local {
+                storage: None,
+                path: key.into(),
+            }),
+            Self::Nothing => None,
+        }
+    }
+
     /// What [`crate::object::ObjectLocation::bucket`] says of this storage's objects.
-    pub(super) fn bucket(&self) -> Arc<str> {
+    pub fn bucket(&self) -> Arc<str> {
         match self {
             Self::S3 { bucket, .. } | Self::Gcs { bucket } => bucket.clone(),
             Self::Azure { container, .. } => container.clone(),

@@ -62,11 +62,12 @@ impl Desk {
             .and_then(|value| value.to_str().ok());
         let trace = TraceContext::take_up(traceparent);
         let mut exchange = Exchange::begin(&self.recorder, &parts.method, &trace);
-        let gate = self.gate.load_full();
         if let Some(answer) = self.front.as_ref().and_then(|front| front.answer(&parts)) {
             return finish(answer, exchange);
         }
         let drained = drain(incoming).await;
+        // Taken only now: a client may have stretched its request over a reload.
+        let gate = self.gate.load_full();
         let answered = match drained {
             Ok(()) => {
                 let route = self.route(&gate, &parts, &trace, &mut exchange);
@@ -114,7 +115,7 @@ impl Desk {
                 exchange.about(&target);
                 media::answer(self, gate, parts, target, trace, exchange).await
             }
-            Route::Session => session::answer(gate, parts, exchange).await,
+            Route::Session => session::answer(gate, parts, &self.recorder, exchange).await,
             Route::Other => Err(Failure::NoSuchRoute),
         }
     }

@@ -307,13 +307,15 @@ fn content_problem(error: &ContentError) -> Problem {
                 "Storage gave an answer that is none",
             )
         }
-        ContentError::Backend(BackendError::Throttled(_) | BackendError::Unavailable(_)) => {
-            problem(
-                S::SERVICE_UNAVAILABLE,
-                "storage-unavailable",
-                "Storage is not available at the moment",
-            )
-        }
+        ContentError::Backend(
+            BackendError::Throttled(_)
+            | BackendError::Unavailable(_)
+            | BackendError::CredentialsUnavailable(_),
+        ) => problem(
+            S::SERVICE_UNAVAILABLE,
+            "storage-unavailable",
+            "Storage is not available at the moment",
+        ),
         ContentError::Backend(BackendError::TimedOut(_)) => problem(
             S::GATEWAY_TIMEOUT,
             "storage-timeout",

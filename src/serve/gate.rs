@@ -10,7 +10,7 @@ use super::error::Failure;
 use super::limits::Limits;
 use super::{DeliveryConfig, exchange::Recorder};
 use crate::access::{Denied, Permit, authorize};
-use crate::auth::{Annotator, Authenticator, SessionCookie};
+use crate::auth::{Annotator, Authenticator, Credentials, SessionCookie};
 use crate::authority::{Authority, Target};
 use crate::content::Reader;
 use crate::media_uri::MediaUri;
@@ -38,6 +38,22 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// Who asks; a credential that is missing or not valid is a decision, too.
+    pub async fn authenticate(
+        &self,
+        credentials: Credentials<'_>,
+        recorder: &Recorder,
+    ) -> Result<Arc<Annotator>, Failure> {
+        let begun = Instant::now();
+        let annotator = self.auth.authenticate(credentials, SystemTime::now()).await;
+        if annotator.is_err() {
+            recorder
+                .metrics
+                .decision(Reason::Unauthenticated, begun.elapsed());
+        }
+        Ok(annotator?)
+    }
+
     /// Whether this annotator may see this media now, and the object that it is: the facts, the decision, the place.
     pub async fn admit(
         &self,

@@ -30,6 +30,9 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Bytes that the kernel may hold for a slow reader (it doubles what it is told, for its own books).
+const SEND_BUFFER: u32 = 256 << 10;
+
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
@@ -61,6 +64,9 @@ impl Listener {
         };
         // A restart must not wait for the old process's connections to leave TIME_WAIT.
         socket.set_reuseaddr(true)?;
+        // Accepted sockets inherit it. Left to itself the kernel lets 4 MB pile up for a reader that pauses: memory,
+        // and bytes that are out of reach when access is taken away.
+        socket.set_send_buffer_size(SEND_BUFFER)?;
         socket.bind(address)?;
         let socket = socket.listen(BACKLOG)?;
         Ok(Self {

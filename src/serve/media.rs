@@ -2,9 +2,8 @@
 //! the output of each is the only key to the next.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
 
@@ -16,14 +15,14 @@ use super::desk::Desk;
 use super::error::Failure;
 use super::exchange::Exchange;
 use super::gate::Gate;
+use super::limits::StreamGuard;
 use super::preconditions::Verdict;
-use super::recheck::{Recheck, rechecked};
+use super::recheck::{ASK_EVERY, Begun, Recheck, rechecked};
 use super::request::MediaRequest;
 use super::response::{self, Selected, media_head};
 use crate::auth::Annotator;
 use crate::authority::Target;
 use crate::backend::BackendError;
-use crate::cache::CacheStatus;
 use crate::content::{ContentError, FirstRead, Opened};
 use crate::object::ObjectMeta;
 use crate::project::Delivery;
@@ -39,6 +38,7 @@ struct Permitted<'a> {
     request: MediaRequest,
     annotator: Arc<Annotator>,
     object: ResolvedObject,
+    admitted_at: Instant,
     traceparent: String,
 }
 
@@ -53,12 +53,10 @@ pub async fn answer(
 ) -> Result<Response<Body>, Failure> {
     let request = MediaRequest::from_parts(parts, target)?;
     let credentials = credentials(parts, gate.cookie.name(), true);
-    let annotator = gate
-        .auth
-        .authenticate(credentials, SystemTime::now())
-        .await?;
+    let annotator = gate.authenticate(credentials, &desk.recorder).await?;
     exchange.asked_by(&annotator.subject);
     gate.limits.check_request(&annotator.subject)?;
+    let admitted_at = Instant::now();
     let (permit, object) = gate
         .admit(&annotator, &request.target, &request.uri, &desk.recorder)
         .await?;
@@ -74,12 +72,18 @@ pub async fn answer(
         request,
         annotator,
         object,
+        admitted_at,
         traceparent,
     };
-    match permitted.object.delivery() {
+    let answered = match permitted.object.delivery() {
         Delivery::Redirect => permitted.redirect().await,
         Delivery::Proxy => permitted.proxy(exchange).await,
+    };
+    // Storage may have taken its time: what was permitted then may no longer be.
+    if admitted_at.elapsed() >= ASK_EVERY {
+        permitted.recheck().ask().await?;
     }
+    answered
 }
 
 impl Permitted<'_> {
@@ -112,6 +116,8 @@ impl Permitted<'_> {
 
     async fn try_proxy(&self, exchange: &mut Exchange) -> Result<Response<Body>, Failure> {
         let request = &self.request;
+        // Before storage is asked: a body too many costs it nothing.
+        let pace = self.gate.limits.begin_stream(&self.annotator.subject)?;
         let opened = self.open(self.first_read()).await?;
         exchange.cached(opened.status());
         let meta = opened.meta();
@@ -142,7 +148,7 @@ impl Permitted<'_> {
         if request.head_only {
             return Ok(head.map(|()| Body::empty()));
         }
-        let body = self.body(&opened, &range, exchange).await?;
+        let body = self.body(&opened, &range, pace, exchange).await?;
         Ok(head.map(|()| body))
     }
 
@@ -187,30 +193,35 @@ impl Permitted<'_> {
         &self,
         opened: &Opened,
         range: &ByteRange,
+        pace: StreamGuard,
         exchange: &mut Exchange,
     ) -> Result<Body, Failure> {
-        let pace = self.gate.limits.begin_stream(&self.annotator.subject)?;
         let mut content = opened.stream(range);
-        let first = content.next().await?.unwrap_or_else(Bytes::new);
-        exchange.cached(CacheStatus::max(opened.status(), content.status()));
+        let first = content.next().await?.unwrap_or_default();
+        exchange.cached(opened.status().max(content.status()));
+        let sent = first.len() as u64;
+        pace.throttle(sent).await;
         if content.left() == 0 {
-            pace.throttle(first.len() as u64).await;
             return Ok(Body::whole(first));
         }
-        let recheck = Recheck {
+        let begun = Begun {
+            asked_at: self.admitted_at,
+            sent,
+        };
+        let rest = rechecked(content, self.recheck(), pace, begun);
+        Ok(Body::media(first, rest, range.len()))
+    }
+
+    /// Who sees what, to be asked again.
+    fn recheck(&self) -> Recheck {
+        Recheck {
             gate: self.desk.gate.clone(),
             recorder: self.desk.recorder.clone(),
             annotator: self.annotator.clone(),
             target: self.request.target.clone(),
             uri: self.request.uri.clone(),
             location: self.object.location().clone(),
-        };
-        let sent = first.len() as u64;
-        Ok(Body::media(
-            first,
-            rechecked(content, recheck, pace, sent),
-            range.len(),
-        ))
+        }
     }
 }
 

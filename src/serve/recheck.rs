@@ -24,7 +24,7 @@ use crate::object::ObjectLocation;
 use crate::telemetry::Abort;
 
 /// A slow reader is asked about at least this often while it reads: 8 MiB may take it minutes.
-const ASK_EVERY: Duration = Duration::from_secs(1);
+pub const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// Who sees what, to be asked again.
 pub struct Recheck {
@@ -43,17 +43,17 @@ pub struct Recheck {
 }
 
 impl Recheck {
-    async fn still_permitted(&self) -> Result<(), Abort> {
+    /// Asks the gate of the moment: the same object still, even where its storage was configured anew meanwhile.
+    pub async fn ask(&self) -> Result<(), Failure> {
         let gate = self.gate.load_full();
-        match gate
+        let admitted = gate
             .admit(&self.annotator, &self.target, &self.uri, &self.recorder)
-            .await
-        {
-            // The same object, even where its storage was configured anew meanwhile.
-            Ok((_, object)) if object.location().storage == self.location.storage => Ok(()),
-            Err(Failure::Denied(Denied::Expired)) => Err(Abort::Expired),
-            Err(Failure::Authority(_)) => Err(Abort::AccessUnavailable),
-            Ok(_) | Err(_) => Err(Abort::Revoked),
+            .await;
+        let (_, object) = admitted?;
+        if object.location().storage == self.location.storage {
+            Ok(())
+        } else {
+            Err(Denied::NoStorage.into())
         }
     }
 }
@@ -67,14 +67,27 @@ struct Running {
     asked_at: Instant,
 }
 
-/// The frames after the first, whose bytes (`sent`) count towards the next question.
-pub fn rechecked(content: ContentStream, recheck: Recheck, pace: StreamGuard, sent: u64) -> Frames {
+/// How a body stands when its first frame is at hand.
+pub struct Begun {
+    /// When the gate was asked last.
+    pub asked_at: Instant,
+    /// The bytes of the first frame: they count towards the next question.
+    pub sent: u64,
+}
+
+/// The frames after the first.
+pub fn rechecked(
+    content: ContentStream,
+    recheck: Recheck,
+    pace: StreamGuard,
+    begun: Begun,
+) -> Frames {
     let running = Running {
         content,
         recheck,
         pace,
-        unasked: sent,
-        asked_at: Instant::now(),
+        unasked: begun.sent,
+        asked_at: begun.asked_at,
     };
     Box::pin(stream::try_unfold(running, |mut running| async move {
         let next = running.next().await?;
@@ -93,11 +106,20 @@ impl Running {
         // Asked last: what was waited for may have taken long, and these bytes may no longer be theirs.
         self.unasked += bytes.len() as u64;
         if self.unasked > CHUNK_SIZE || self.asked_at.elapsed() >= ASK_EVERY {
-            self.recheck.still_permitted().await?;
+            self.recheck.ask().await.map_err(|failure| lost(&failure))?;
             self.unasked = bytes.len() as u64;
             self.asked_at = Instant::now();
         }
         Ok(Some(bytes))
+    }
+}
+
+/// Why the gate lets no more of a body through.
+fn lost(failure: &Failure) -> Abort {
+    match failure {
+        Failure::Denied(Denied::Expired) => Abort::Expired,
+        Failure::Authority(_) => Abort::AccessUnavailable,
+        _ => Abort::Revoked,
     }
 }
 

@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use super::body::Body;
 use super::credentials::credentials;
 use super::error::Failure;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Recorder};
 use super::gate::Gate;
 use crate::auth::{AuthError, Credentials};
 
@@ -20,6 +20,7 @@ use crate::auth::{AuthError, Credentials};
 pub async fn answer(
     gate: &Gate,
     parts: &Parts,
+    recorder: &Recorder,
     exchange: &mut Exchange,
 ) -> Result<Response<Body>, Failure> {
     if parts.method == Method::DELETE {
@@ -27,17 +28,13 @@ pub async fn answer(
     }
     let now = SystemTime::now();
     let bearer = credentials(parts, gate.cookie.name(), false).bearer;
+    // Neither the cookie nor a query token opens a session.
+    let credentials = Credentials {
+        bearer,
+        ..Credentials::default()
+    };
+    let annotator = gate.authenticate(credentials, recorder).await?;
     let token = bearer.ok_or(AuthError::Missing)?;
-    let annotator = gate
-        .auth
-        .authenticate(
-            Credentials {
-                bearer,
-                ..Credentials::default()
-            },
-            now,
-        )
-        .await?;
     exchange.asked_by(&annotator.subject);
     gate.limits.check_request(&annotator.subject)?;
     let cookie = gate

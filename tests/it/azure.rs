@@ -228,7 +228,11 @@ async fn every_key_is_served_listed_and_handed_out() {
             "{key:?}"
         );
     }
-    let listed = azure.list(CONTAINER, "", 1000).await.expect("it lists");
+    let listed = azure
+        .list(CONTAINER, "", None, 1000)
+        .await
+        .expect("it lists")
+        .entries;
     let mut listed: Vec<_> = listed.into_iter().map(|listed| listed.key).collect();
     let mut all = names();
     listed.sort();
@@ -279,25 +283,29 @@ async fn a_listing_goes_on_from_page_to_page_and_stays_below_its_prefix() {
     azurite
         .put(CONTAINER, "many-more/1", "text/plain", "x")
         .await;
-    let list = async |prefix: &str, limit| {
-        let listed = azure
-            .list(CONTAINER, prefix, limit)
+    let page = async |prefix: &str, after: Option<&str>, limit| {
+        let page = azure
+            .list(CONTAINER, prefix, after, limit)
             .await
             .expect("it lists");
-        listed
-            .into_iter()
-            .map(|listed| listed.key)
-            .collect::<Vec<_>>()
+        let keys: Vec<_> = page.entries.into_iter().map(|listed| listed.key).collect();
+        (keys, page.next)
     };
-    let all = list("many/", 5000).await;
+    let (first, next) = page("many/", None, 5000).await;
+    let (second, end) = page("many/", next.as_deref(), 5000).await;
+    assert_eq!((first.len() + second.len(), end), (1003, None));
     assert_eq!(
-        (all.len(), all.last().map(String::as_str)),
-        (1003, Some("many/1002"))
+        (first[0].as_str(), second[second.len() - 1].as_str()),
+        ("many/0000", "many/1002")
     );
-    assert_eq!(list("many/", 1001).await.len(), 1001);
-    assert_eq!(list("many-", 10).await, ["many-more/1"]);
-    assert!(list("none", 10).await.is_empty());
-    assert!(list("", 0).await.is_empty());
+    let (two, next) = page("many/", None, 2).await;
+    assert_eq!(two, first[..2]);
+    assert_eq!(page("many/", next.as_deref(), 1).await.0, first[2..3]);
+    assert_eq!(
+        page("many-", None, 10).await,
+        (vec!["many-more/1".to_owned()], None)
+    );
+    assert_eq!(page("none", None, 10).await, (vec![], None));
 }
 
 #[tokio::test]
@@ -319,7 +327,7 @@ async fn a_wrong_key_and_a_missing_container_are_named() {
         head(&elsewhere, "a.mp4").await,
         Err(BackendError::NoSuchBucket)
     ));
-    let listed = elsewhere.list("nowhere", "", 1).await;
+    let listed = elsewhere.list("nowhere", "", None, 1).await;
     assert!(matches!(listed, Err(BackendError::NoSuchBucket)));
 }
 

@@ -36,7 +36,7 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn every_verb_has_help_with_an_example() {
-    for verb in ["serve", "demo", "check", "explain", "token"] {
+    for verb in ["serve", "demo", "check", "explain", "token", "setup", "ls"] {
         let output = run(&[verb, "--help"]);
         assert!(output.status.success(), "{verb}: {}", said(&output));
         assert!(
@@ -175,4 +175,48 @@ async fn demo_prints_the_url_of_a_page_that_is_there() {
     assert!(page.header("content-type").starts_with("text/html"));
     demo.kill().expect("it runs");
     demo.wait().expect("it ends");
+}
+
+#[tokio::test]
+async fn ls_writes_tasks_that_label_studio_imports_as_they_are() {
+    let store = Store::start().await;
+    for key in [
+        "clips/b \"1\".png",
+        "clips/a.png",
+        "clips/notes.txt",
+        "other/c.png",
+    ] {
+        store.put("media", key, vec![1], None);
+    }
+    let section = store.section("media") + "prefix = 'clips'\npattern = '\\.png$'\n";
+    let tasks = &["ls", "--storage", "media", "--tasks", "--field", "picture"];
+    let output = run_beside(Setup::over(&section), tasks).await;
+    assert!(output.status.success(), "{}", said(&output));
+    let lines = String::from_utf8(output.stdout).expect("UTF-8");
+    let uris = lines.lines().map(|line| {
+        let task: serde_json::Value = serde_json::from_str(line).expect("a line is JSON");
+        let data = task["data"].as_object().expect("data");
+        assert_eq!(data.len(), 1);
+        data["picture"].as_str().expect("a URI").to_owned()
+    });
+    let uris: Vec<_> = uris.collect();
+    assert_eq!(
+        uris,
+        ["s3://media/clips/a.png", "s3://media/clips/b \"1\".png"]
+    );
+}
+
+#[test]
+fn setup_and_ls_of_a_storage_that_is_not_there_are_a_mistake_in_usage() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let setup = Setup::bare().storage("media", "kind = 'local'\nroot = '.'\n");
+    for verb in ["setup", "ls"] {
+        let output = run_with(&setup, directory.path(), &[verb, "--storage", "elsewhere"]);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(
+            said(&output).contains("configured: media"),
+            "{}",
+            said(&output)
+        );
+    }
 }

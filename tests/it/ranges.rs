@@ -285,3 +285,20 @@ async fn five_gib_are_read_without_growing_memory() {
     let grown = most.saturating_sub(before);
     assert!(grown < 320 * MIB, "grew by {} MiB", grown / MIB);
 }
+
+#[tokio::test]
+async fn a_first_position_past_any_object_is_416_on_a_cold_object_too() {
+    for field in [
+        "bytes=9223372036854775808-",
+        "bytes=18446744073709551615-",
+        "bytes=9000000000000000000-9",
+    ] {
+        let store = Store::start().await;
+        let gateway = gateway_over(&store).await;
+        store.generate("media", "a.mp4", CONTENT, 100);
+        let path = uri::project("1", "s3://media/a.mp4");
+        let reply = gateway.get(&path).range(field).send().await;
+        let expected = if field.ends_with('-') { 416 } else { 200 };
+        assert_eq!(reply.status(), expected, "{field}");
+    }
+}

@@ -249,3 +249,25 @@ async fn a_broken_access_list_keeps_the_old_one_and_says_so() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_answer_that_storage_kept_waiting_is_asked_about_again() {
+    let (store, gateway) = started(100_000).await;
+    store.generate("media", "cached.mp4", CONTENT, 10);
+    let cached = uri::project("1", "s3://media/cached.mp4");
+    assert_eq!(gateway.get(&cached).answer().await.status, 200);
+    store.hold();
+    let waits = tokio::spawn(gateway.get(path()).answer());
+    store.wait_for_requests(2).await;
+    let asked_at = Instant::now();
+    gateway.replace_projects(REVOKED);
+    eventually("the revocation is in force", async || {
+        let answer = gateway.get(&cached).answer().await;
+        (answer.status == 403).then_some(())
+    })
+    .await;
+    // What was permitted holds for a second.
+    tokio::time::sleep_until((asked_at + Duration::from_millis(1_100)).into()).await;
+    store.release();
+    assert_eq!(waits.await.expect("it ends").status, 403);
+}

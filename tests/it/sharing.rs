@@ -229,3 +229,55 @@ async fn a_reader_that_pauses_holds_a_few_chunks_and_no_more() {
     let grown = resident_bytes().saturating_sub(before);
     assert!(grown < 256 * MIB, "grew by {} MiB", grown / MIB);
 }
+
+#[tokio::test]
+async fn cold_requests_whose_clients_have_left_are_not_fetched_in_turn() {
+    const SLOTS: usize = 64;
+    let (store, gateway) = gateway_over_store().await;
+    for number in 0..3 * SLOTS {
+        store.generate("media", &format!("{number}.mp4"), OLD, 10);
+    }
+    let get = |number: usize| gateway.get(path(&format!("{number}.mp4")));
+    store.hold();
+    let leavers: Vec<_> = (0..2 * SLOTS)
+        .map(|number| tokio::spawn(get(number).answer()))
+        .collect();
+    store.wait_for_requests(SLOTS).await;
+    // All that may be under way are; the others wait for their turn when they leave.
+    for leaver in &leavers {
+        leaver.abort();
+    }
+    let stays = tokio::spawn(get(3 * SLOTS - 1).answer());
+    eventually("all who left are gone", async || {
+        let metrics = gateway.metrics().await;
+        metrics
+            .contains("\nlockgate_http_in_flight 1\n")
+            .then_some(())
+    })
+    .await;
+    store.release();
+    assert_eq!(stays.await.expect("it ends").status, 200);
+    let asked = store.requests().len();
+    assert!(asked <= SLOTS + 1, "{asked} requests");
+}
+
+#[tokio::test]
+async fn stale_metadata_does_not_fetch_a_window_that_is_under_way_again() {
+    let store = Store::start().await;
+    let setup = Setup::over(&store.section("media")).set("cache.metadata_max_age", "0s");
+    let gateway = setup.start().await;
+    store.generate("media", "a.mp4", OLD, 4 * MIB);
+    store.hold_bodies_after(MIB);
+    let mut readers = Vec::new();
+    for _ in 0..4 {
+        let mut reply = gateway.get(path("a.mp4")).send().await;
+        assert!(reply.next().await.expect("a piece").is_ok());
+        readers.push(reply);
+    }
+    store.release();
+    for reader in readers {
+        // A first piece was taken off each, and is not longer than what was sent by then.
+        assert!(reader.whole().await.status == 200);
+    }
+    assert_eq!(store.count("GetObject", "a.mp4"), 1);
+}

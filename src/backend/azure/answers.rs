@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use percent_encoding::percent_decode_str;
 
 use super::{BackendError, text};
-use crate::backend::Listed;
+use crate::backend::{Listed, Page};
 
 /// Storage refuses a SharedKey whose date is further than a quarter of an hour off; a little less is told, too.
 const CLOCK_SKEW: Duration = Duration::from_secs(14 * 60);
@@ -112,12 +112,6 @@ fn unknown(headers: &HeaderMap, document: &Bytes) -> String {
     format!(": {meaning}")
 }
 
-/// A page of a listing, and where the next one begins.
-pub(super) struct Page {
-    pub(super) listed: Vec<Listed>,
-    pub(super) next_marker: Option<String>,
-}
-
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct EnumerationResults {
@@ -175,8 +169,8 @@ pub(super) fn page(document: &[u8]) -> Result<Page, BackendError> {
         })
     });
     Ok(Page {
-        listed: listed.collect::<Result<_, BackendError>>()?,
-        next_marker: Some(results.next_marker).filter(|marker| !marker.is_empty()),
+        entries: listed.collect::<Result<_, BackendError>>()?,
+        next: Some(results.next_marker).filter(|marker| !marker.is_empty()),
     })
 }
 
@@ -268,18 +262,18 @@ mod tests {
              </Properties></Blob></Blobs><NextMarker>m 1</NextMarker></EnumerationResults>";
         let page = page(document.as_bytes()).expect("it is read");
         let keys: Vec<_> = page
-            .listed
+            .entries
             .iter()
             .map(|l| (l.key.as_str(), l.complete_length))
             .collect();
         assert_eq!(keys, [(" a & b ", 3), ("a\u{fffe}%", 0)]);
-        assert_eq!(page.next_marker.as_deref(), Some("m 1"));
+        assert_eq!(page.next.as_deref(), Some("m 1"));
     }
 
     #[test]
     fn an_empty_listing_is_one() {
         let document = "<EnumerationResults><Blobs /><NextMarker /></EnumerationResults>";
         let page = page(document.as_bytes()).expect("it is read");
-        assert!(page.listed.is_empty() && page.next_marker.is_none());
+        assert!(page.entries.is_empty() && page.next.is_none());
     }
 }

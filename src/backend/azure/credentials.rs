@@ -96,7 +96,7 @@ impl Credentials {
             Self::Sas(query, ends_at) => {
                 if let Some(end) = ends_at.filter(|end| *end <= SystemTime::now()) {
                     let reason = format!("the sas has ended at {}", utc(end));
-                    return Err(BackendError::NoCredentials(reason));
+                    return Err(BackendError::CredentialsUnavailable(reason));
                 }
                 let sign = if request.uri().query().is_some() {
                     '&'
@@ -126,7 +126,7 @@ impl Credentials {
             && let Ok(token) = tokens.current().await
             && token.issued_at + TOKEN_IS_NEW < clock()
         {
-            tokens.forget();
+            tokens.forget_refused(&token);
         }
     }
 }

@@ -51,7 +51,8 @@ impl Issuer<Token> for TokenIssuer {
         let issued_at = (self.clock)();
         let answer = match self.client.fetch(self.request().await?).await {
             Ok(answer) => answer,
-            Err(error) => return Err(self.none(&error.to_string())),
+            // Their source cannot be asked: an outage, where a refusal is a mistake.
+            Err(error) => return Err(BackendError::CredentialsUnavailable(error.to_string())),
         };
         let granted = granted(&answer).map_err(|reason| self.none(&reason))?;
         Ok(Lease {

@@ -32,6 +32,11 @@ pub fn advice(error: &BackendError, storage: &StorageConfig) -> String {
             Some(s3) => no_credentials(said, s3),
             None => "configure the storage's credentials".into(),
         },
+        BackendError::CredentialsUnavailable(_) => {
+            "try again; if it stays, let this machine reach what gives its credentials (STS, the \
+             metadata service, the token's issuer)"
+                .into()
+        }
         BackendError::Changed => "try again: the object was written to meanwhile".into(),
         BackendError::RangeNotSatisfiable => "try another object: this one is shorter".into(),
         BackendError::Throttled(_) => {
@@ -78,6 +83,7 @@ fn azures(error: &BackendError, azure: &AzureConfig) -> Option<String> {
         }
         BackendError::Unavailable(said) => unavailable(said, true),
         BackendError::NotFound
+        | BackendError::CredentialsUnavailable(_)
         | BackendError::Changed
         | BackendError::RangeNotSatisfiable
         | BackendError::Throttled(_)
@@ -91,7 +97,18 @@ pub fn refused(said: &str, s3: &S3Config, prefix: &str) -> String {
     if let Some((_, region)) = said.split_once("the bucket is in region ") {
         return format!("set region = {region:?}");
     }
-    match said {
+    let (code, hint) = said.split_once(": ").unwrap_or((said, ""));
+    match code {
+        "InvalidObjectState" => {
+            "restore the object from its archive (RestoreObject), or move it to a storage class that \
+             can be read at once"
+                .into()
+        }
+        _ if hint.contains("KMS key") => {
+            "allow kms:Decrypt on the bucket's KMS key to these credentials, in the key's policy too \
+             where it is another account's; the key must be enabled"
+                .into()
+        }
         "SignatureDoesNotMatch" => {
             "correct secret_access_key: it does not belong to this access key id".into()
         }

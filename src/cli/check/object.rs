@@ -87,8 +87,12 @@ impl Objects<'_> {
         } else {
             format!("prefix {prefix}")
         };
-        let listed = match self.backend.list(self.bucket(), &prefix, LISTED).await {
-            Ok(listed) => listed,
+        let page = self
+            .backend
+            .list(self.bucket(), &prefix, None, LISTED)
+            .await;
+        let listed = match page {
+            Ok(page) => page.entries,
             Err(BackendError::AccessDenied(said)) if is_permission(&said) => {
                 let note = format!("not permitted ({said}); reading needs no permission to list");
                 return (Step::skipped("list", note), Listing::Denied);

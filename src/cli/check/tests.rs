@@ -48,7 +48,7 @@ impl Desk {
     fn section(&self) -> String {
         format!(
             "[[storage]]\nid = 'one'\nkind = 's3'\nbucket = 'media'\nprefix = 'clips'\n\
-             endpoint = '{}'\naccess_key_id = 'LOCKGATE-TEST-1234'\n\
+             region = 'us-east-1'\nendpoint = '{}'\naccess_key_id = 'LOCKGATE-TEST-1234'\n\
              secret_access_key = {{ file = 's3.secret' }}\n",
             self.server.endpoint()
         )
@@ -341,8 +341,8 @@ async fn every_cause_has_its_advice() {
     let file = desk.directory.path().join("lockgate.toml");
     let role = "arn:aws:iam::123456789012:role/Reader";
     let section = format!(
-        "{AUTH}{}role_arn = '{role}'\nregion = 'cn-north-1'\n",
-        desk.section()
+        "{AUTH}{}role_arn = '{role}'\n",
+        desk.section().replace("us-east-1", "cn-north-1")
     );
     std::fs::write(&file, section).unwrap();
     let storage = &config::load(&file, []).unwrap().config.storages[0];

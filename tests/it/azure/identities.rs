@@ -97,7 +97,11 @@ async fn a_service_principal_reads_and_lists_with_one_token_for_all_requests() {
         assert_eq!(asked.field(name), value, "{name}");
     }
     let azure = backend(&azurite, principal(&authority));
-    let listed = azure.list(CONTAINER, "a ", 10).await.expect("it lists");
+    let listed = azure
+        .list(CONTAINER, "a ", None, 10)
+        .await
+        .expect("it lists")
+        .entries;
     assert_eq!(listed.len(), 1);
 }
 

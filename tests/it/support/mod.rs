@@ -6,9 +6,11 @@ pub mod client;
 pub mod content;
 pub mod garage;
 pub mod gateway;
+pub mod moto;
 pub mod process;
 pub mod raw;
 pub mod store;
+pub mod stub;
 pub mod token;
 pub mod uri;
 

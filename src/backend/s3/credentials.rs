@@ -8,40 +8,54 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
-use aws_config::default_provider::region::DefaultRegionChain;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use tokio::sync::OnceCell;
 
-use super::BackendError;
-use super::config::S3Config;
-use super::renewing::{Issuer, Lease, Renewing};
-
-/// Where nothing says otherwise.
-const DEFAULT_REGION: &str = "us-east-1";
+use super::place::region;
+use crate::backend::BackendError;
+use crate::backend::config::S3Config;
+use crate::backend::renewing::{Issuer, Lease, Renewing};
 
 /// The credentials in force.
-pub struct S3Credentials(Renewing<Credentials>);
+pub(super) struct S3Credentials {
+    pub(super) renewing: Renewing<Credentials>,
+    /// Whether asking once more may give others: not for a key that the configuration holds.
+    pub(super) renewable: bool,
+}
 
 impl S3Credentials {
     /// Asks nobody yet: the chain is walked when the first request wants to be signed.
-    pub fn new(config: S3Config) -> Self {
-        Self(Renewing::new(Chain {
-            config,
-            provider: OnceCell::new(),
-        }))
+    pub(super) fn new(config: S3Config) -> Self {
+        Self {
+            renewable: config.credentials.is_none() || config.role_arn.is_some(),
+            renewing: Renewing::new(Chain {
+                config,
+                provider: OnceCell::new(),
+            }),
+        }
     }
 
     /// Credentials that have not ended.
-    pub async fn current(&self) -> Result<Arc<Credentials>, BackendError> {
-        self.0.current().await
+    pub(super) async fn current(&self) -> Result<Arc<Credentials>, BackendError> {
+        self.renewing.current().await
+    }
+
+    /// Storage takes these for ended: they are forgotten. Whether asking once more may give others.
+    pub(super) fn refused(&self, credentials: &Arc<Credentials>) -> bool {
+        if self.renewable {
+            self.renewing.forget_refused(credentials);
+        }
+        self.renewable
     }
 
     /// The end of the credentials in force, where they have one.
-    pub fn expiry(&self) -> Option<SystemTime> {
-        self.0.ends_at()
+    pub(super) fn expiry(&self) -> Option<SystemTime> {
+        self.renewing.ends_at()
     }
 }
 
@@ -60,9 +74,24 @@ impl Issuer<Credentials> for Chain {
                 ends_at: credentials.expiry(),
                 value: Arc::new(credentials),
             }),
+            Err(error) if is_outage(&error) => {
+                Err(BackendError::CredentialsUnavailable(reason(&error)))
+            }
             Err(error) => Err(BackendError::NoCredentials(reason(&error))),
         }
     }
+}
+
+/// Whether the source of credentials could not be asked, which may be over in a moment.
+fn is_outage(error: &CredentialsError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<ConnectorError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    matches!(error, CredentialsError::ProviderTimedOut(_))
 }
 
 /// The SDK's errors say little at the top; what helps stands below. No SDK puts a secret in either.
@@ -98,36 +127,20 @@ async fn provider(config: &S3Config) -> SharedCredentialsProvider {
     let Some(role) = &config.role_arn else {
         return own;
     };
-    let sdk_config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+    let mut sdk_config = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .region(Region::new(region(config).await))
-        .credentials_provider(own.clone())
-        .load()
-        .await;
+        .credentials_provider(own.clone());
+    if let Some(endpoint) = &config.sts_endpoint {
+        sdk_config = sdk_config.endpoint_url(endpoint.as_str());
+    }
     let mut assume = AssumeRoleProvider::builder(role)
-        .session_name("lockgate")
-        .configure(&sdk_config);
+        .session_name(config.role_session_name.as_deref().unwrap_or("lockgate"))
+        .configure(&sdk_config.load().await);
     if let Some(external_id) = &config.external_id {
         assume = assume.external_id(external_id.expose());
     }
+    if let Some(duration) = config.role_duration {
+        assume = assume.session_length(duration);
+    }
     SharedCredentialsProvider::new(assume.build_from_provider(own).await)
-}
-
-/// The region to sign for: configured, else the SDK's chain, else `us-east-1`.
-pub async fn region(config: &S3Config) -> String {
-    if let Some(region) = &config.region {
-        return region.clone();
-    }
-    // A server of one's own has no region, and the chain may take seconds to find that this is no cloud machine.
-    if config.endpoint.is_some() {
-        return DEFAULT_REGION.to_owned();
-    }
-    let mut chain = DefaultRegionChain::builder();
-    if let Some(profile) = &config.profile {
-        chain = chain.profile_name(profile);
-    }
-    chain
-        .build()
-        .region()
-        .await
-        .map_or_else(|| DEFAULT_REGION.to_owned(), |region| region.to_string())
 }

@@ -1,0 +1,88 @@
+//! Connections to storage: straight, or through the proxy that the environment names for the host.
+//!
+//! `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are understood as curl does, so that each storage is proxied or not by
+//! its host's name. Only `https` storage goes through a proxy, by CONNECT (RFC 9110 §9.3.6): the proxy sees neither
+//! keys nor bytes. Names no secret of the proxy in an error.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::Uri;
+use http::uri::Scheme;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::TokioIo;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Connects over TCP, through a proxy where one is named.
+#[derive(Clone)]
+pub(super) struct ProxyConnector {
+    tcp: HttpConnector,
+    proxies: Arc<Matcher>,
+}
+
+impl ProxyConnector {
+    pub(super) fn new(tcp: HttpConnector, proxies: Matcher) -> Self {
+        let proxies = Arc::new(proxies);
+        Self { tcp, proxies }
+    }
+}
+
+impl Service<Uri> for ProxyConnector {
+    type Response = TokioIo<TcpStream>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.tcp.poll_ready(cx).map_err(BoxError::from)
+    }
+
+    fn call(&mut self, destination: Uri) -> Self::Future {
+        let is_tls = destination.scheme() == Some(&Scheme::HTTPS);
+        match self.proxies.intercept(&destination).filter(|_| is_tls) {
+            Some(proxy) => Box::pin(tunnel(self.tcp.clone(), proxy, destination)),
+            None => {
+                let connecting = self.tcp.call(destination);
+                Box::pin(async move { connecting.await.map_err(BoxError::from) })
+            }
+        }
+    }
+}
+
+async fn tunnel(
+    tcp: HttpConnector,
+    proxy: Intercept,
+    destination: Uri,
+) -> Result<TokioIo<TcpStream>, BoxError> {
+    let address = proxy
+        .uri()
+        .authority()
+        .map_or("", |authority| authority.as_str());
+    if proxy.uri().scheme() != Some(&Scheme::HTTP) {
+        return Err(format!(
+            "the proxy {address} is not an http:// one, and others are not spoken to"
+        )
+        .into());
+    }
+    let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
+    if let Some(credentials) = proxy.basic_auth() {
+        tunnel = tunnel.with_auth(credentials.clone());
+    }
+    let connected = tunnel.call(destination).await;
+    connected.map_err(|error| {
+        let cause = error
+            .source()
+            .map(|cause| format!(": {cause}"))
+            .unwrap_or_default();
+        format!("through the proxy {address}: {error}{cause}").into()
+    })
+}
+
+#[cfg(test)]
+mod tests;

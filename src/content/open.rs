@@ -1,0 +1,133 @@
+//! Learns what an object is: by the request that brings its first window where that is possible, else by a HEAD, and
+//! by a condition where something is known already (RFC 9111 §4.3).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::single_flight::Interest;
+use super::{Known, Object, Shelf, Store, plan};
+use crate::backend::{BackendError, Call, Condition, Conditional};
+use crate::cache::ChunkKey;
+use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
+
+/// What an object is now, asked of storage.
+#[derive(Clone)]
+pub(super) struct Question {
+    pub(super) store: Store,
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) location: ObjectLocation,
+    pub(super) known: Option<Known>,
+    pub(super) index: Option<u64>,
+    pub(super) traceparent: Option<String>,
+}
+
+impl Question {
+    /// The answer; `None` where its turn came when nobody waited any more.
+    pub(super) async fn answer(self, interest: Interest) -> Option<Result<Known, BackendError>> {
+        let slot = match self.store.slots.take(|| interest.is_alive()).await {
+            Ok(slot) => slot?,
+            Err(error) => return Some(Err(error)),
+        };
+        let answer = self.put(slot).await;
+        match &answer {
+            Ok(known) => self.shelf.learn(&self.location, known),
+            Err(BackendError::NotFound) => self.shelf.known.invalidate(&self.location),
+            Err(_) => {}
+        }
+        Some(answer)
+    }
+
+    async fn put(&self, slot: OwnedSemaphorePermit) -> Result<Known, BackendError> {
+        match self.index {
+            Some(index) if self.lacks(index).await => match self.fetch(index, slot).await {
+                // The object is empty or ends before that window: its metadata says which.
+                Err(BackendError::RangeNotSatisfiable) => self.head().await,
+                answer => answer,
+            },
+            Some(_) | None => self.head().await,
+        }
+    }
+
+    /// Whether the chunk must be fetched: it is not at hand, nor known not to exist, in the version that was known.
+    async fn lacks(&self, index: u64) -> bool {
+        match &self.known {
+            Some(known) if plan::chunk_range(index, known.meta.complete_length).is_empty() => false,
+            Some(known) => {
+                let key = ChunkKey {
+                    version: known.version.clone(),
+                    index,
+                };
+                !self.shelf.windows.has(&key) && self.shelf.chunks.get(&key).await.is_none()
+            }
+            None => true,
+        }
+    }
+
+    async fn head(&self) -> Result<Known, BackendError> {
+        let condition = match &self.known {
+            Some(known) => Condition::IfNoneMatch(known.meta.etag.clone()),
+            None => Condition::None,
+        };
+        let asked_at = Instant::now();
+        match (
+            self.store.backend.head(self.call().on(condition)).await?,
+            &self.known,
+        ) {
+            (Conditional::Is(meta), _) => Ok(self.vouched(meta, asked_at)),
+            (Conditional::NotModified, Some(known)) => Ok(Known {
+                vouched_at: asked_at,
+                ..known.clone()
+            }),
+            (Conditional::NotModified, None) => {
+                Err(BackendError::Protocol("a 304 to no condition".into()))
+            }
+        }
+    }
+
+    /// What storage has just said. The version keeps its identity where the validator did: its other metadata may
+    /// have changed all the same.
+    fn vouched(&self, meta: ObjectMeta, asked_at: Instant) -> Known {
+        let version = match &self.known {
+            Some(known) if known.meta.etag == meta.etag => known.version.clone(),
+            Some(_) | None => Arc::new(ObjectVersion {
+                location: self.location.clone(),
+                etag: meta.etag.clone(),
+            }),
+        };
+        Known {
+            meta: Arc::new(meta),
+            version,
+            vouched_at: asked_at,
+        }
+    }
+
+    /// The first window, whatever version it is of: its head is the metadata, its body fills the window.
+    async fn fetch(&self, index: u64, slot: OwnedSemaphorePermit) -> Result<Known, BackendError> {
+        // As long as an object can be, so that the last window is asked for whole; storage cuts it at the end.
+        let range = plan::chunk_range(index, u64::MAX);
+        let asked_at = Instant::now();
+        match self.store.backend.get(self.call(), range).await? {
+            Conditional::Is(fetched) => {
+                let known = self.vouched(fetched.meta.clone(), asked_at);
+                let object = Object {
+                    known: known.clone(),
+                    store: self.store.clone(),
+                    shelf: self.shelf.clone(),
+                    traceparent: self.traceparent.clone(),
+                };
+                object.join(index, Some((fetched, slot)));
+                Ok(known)
+            }
+            Conditional::NotModified => Err(BackendError::Protocol("a 304 to no condition".into())),
+        }
+    }
+
+    fn call(&self) -> Call<'_> {
+        Call {
+            traceparent: self.traceparent.as_deref(),
+            ..Call::about(&self.location)
+        }
+    }
+}
