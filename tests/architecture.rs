@@ -115,7 +115,7 @@ const CONFINED: &[Confined] = &[
     Confined {
         what: "a type of the S3 SDK",
         is: |word| SDK.iter().any(|crates| word.starts_with(crates)),
-        only_in: &["backend/s3"],
+        only_in: &["backend/s3", "backend/gcs/aws"],
     },
     Confined {
         what: "the embedded S3 server",

@@ -11,6 +11,7 @@ use crate::authority::AccessConfig;
 use crate::authority::file::FileAuthority;
 use crate::backend::azure::Azure;
 use crate::backend::config::{AzureCredentials, BackendConfig};
+use crate::backend::gcs::Gcs;
 use crate::backend::http::HttpClient;
 use crate::backend::local::Local;
 use crate::backend::measured::Measured;
@@ -213,6 +214,15 @@ pub fn backend(
             }))
         }
         BackendConfig::Unserved(_) => Ok(None),
+        BackendConfig::Gcs(gcs) => {
+            let client = HttpClient::new(gcs.ca_file.as_deref(), stall_timeout)
+                .map_err(|error| StartError::Storage(config.id.clone(), error))?;
+            let gcs = Arc::new(Gcs::new((**gcs).clone(), client));
+            Ok(Some(Parts {
+                backend: gcs.clone(),
+                presign: Some(gcs),
+            }))
+        }
     }
 }
 
@@ -239,6 +249,9 @@ fn rule(config: &StorageConfig, epoch: u64) -> StorageRule {
             container: azure.container.as_str().into(),
         },
         BackendConfig::Unserved(_) => Names::Nothing,
+        BackendConfig::Gcs(gcs) => Names::Gcs {
+            bucket: gcs.bucket.as_str().into(),
+        },
     };
     StorageRule {
         id: config.id.clone(),

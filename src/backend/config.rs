@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::gcs::identity::Identity;
 use crate::secret::Secret;
 
 /// How to reach one storage.
@@ -19,6 +20,8 @@ pub enum BackendConfig {
     /// A kind that the contract names and this version does not serve yet: accepted, warned about at start, and
     /// its media answer 502. Holds the kind as written.
     Unserved(&'static str),
+    /// Google Cloud Storage.
+    Gcs(Box<GcsConfig>),
 }
 
 impl BackendConfig {
@@ -27,6 +30,7 @@ impl BackendConfig {
         match self {
             Self::S3(s3) => s3.ca_file.as_deref(),
             Self::Azure(azure) => azure.ca_file.as_deref(),
+            Self::Gcs(gcs) => gcs.ca_file.as_deref(),
             Self::Local(_) | Self::Unserved(_) => None,
         }
     }
@@ -152,4 +156,19 @@ pub struct AzureApplication {
     pub tenant_id: String,
     /// The application.
     pub client_id: String,
+}
+
+/// `kind = "gcs"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GcsConfig {
+    /// The bucket.
+    pub bucket: String,
+    /// Where another server than `https://storage.googleapis.com` is.
+    pub endpoint: Option<Url>,
+    /// Where another server than `https://iamcredentials.googleapis.com` signs for identities without a key.
+    pub iam_endpoint: Option<Url>,
+    /// Who asks; nobody: a public bucket.
+    pub identity: Option<Identity>,
+    /// A CA to trust beside the system's, PEM.
+    pub ca_file: Option<PathBuf>,
 }

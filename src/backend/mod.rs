@@ -4,6 +4,7 @@
 
 pub mod azure;
 pub mod config;
+pub mod gcs;
 pub mod http;
 pub mod local;
 pub mod measured;

@@ -3,6 +3,7 @@
 //! Reads at most a byte of media, writes nothing anywhere, and prints no secret and no presigned URL.
 
 pub(super) mod advice;
+mod gcs;
 mod local;
 mod network;
 mod object;
@@ -238,5 +239,8 @@ async fn check_storage(
         }
         // `app::backend` has said that it serves no such kind.
         BackendConfig::Unserved(_) => vec![],
+        BackendConfig::Gcs(gcs) => {
+            gcs::check(gcs, &objects, parts.presign.as_deref(), stall_timeout).await
+        }
     }
 }

@@ -275,6 +275,7 @@ fn kind(config: &config::StorageConfig) -> &'static str {
         BackendConfig::Local(_) => "local",
         BackendConfig::Azure(_) => "azure",
         BackendConfig::Unserved(kind) => kind,
+        BackendConfig::Gcs(_) => "gcs",
     }
 }
 

@@ -225,18 +225,19 @@ pub struct Azure {
     pub ca_file: Option<PathBuf>,
 }
 
-// The kinds below are not served by this version: their keys are checked, their values not read.
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gcs {
-    #[serde(rename = "bucket")]
-    pub _bucket: String,
-    #[serde(rename = "credentials")]
-    pub _credentials: Option<SecretRef>,
-    #[serde(rename = "endpoint")]
-    pub _endpoint: Option<String>,
+    pub bucket: String,
+    pub credentials: Option<SecretRef>,
+    #[serde(default)]
+    pub anonymous: bool,
+    pub endpoint: Option<String>,
+    pub iam_endpoint: Option<String>,
+    pub ca_file: Option<PathBuf>,
 }
+
+// The kinds below are not served by this version: their keys are checked, their values not read.
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,6 +1,7 @@
 //! What a `[[storage]]` means, by its kind.
 
 mod azure;
+mod gcs;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -126,11 +127,14 @@ fn backend(
             let root = reader.path(&local.root);
             Some(BackendConfig::Local(LocalConfig { root }))
         }
-        Kind::Gcs => unserved::<raw::Gcs>(reader, at, "gcs", table),
         Kind::Azure => {
             let azure = reader.section(at, Some(table))?;
             azure::azure_config(reader, at, azure)
                 .map(|azure| BackendConfig::Azure(Box::new(azure)))
+        }
+        Kind::Gcs => {
+            let gcs = reader.section(at, Some(table))?;
+            gcs::gcs_config(reader, at, gcs).map(|gcs| BackendConfig::Gcs(Box::new(gcs)))
         }
         Kind::Databricks => unserved::<raw::Databricks>(reader, at, "databricks", table),
         Kind::Redis => unserved::<raw::Redis>(reader, at, "redis", table),

@@ -1,9 +1,11 @@
 //! The example as it stands, and a table of what operators get wrong.
 
 mod azure;
+mod gcs;
 mod mistakes;
 
 use super::*;
+use crate::backend::gcs::identity::Identity;
 
 const EXAMPLE: &str = include_str!("../../tests/data/lockgate.toml");
 
@@ -24,6 +26,11 @@ id = "recordings"
 kind = "s3"
 bucket = "acme-recordings"
 "#;
+
+/// A credentials file without a secret: whose identity it is, the machine knows.
+const GCS: &str = r#"{"type": "external_account", "audience": "//iam.googleapis.com/pool",
+    "subject_token_type": "urn:ietf:params:oauth:token-type:jwt", "token_url": "https://sts.googleapis.com/v1/token",
+    "credential_source": {"file": "/var/run/token"}}"#;
 
 fn environment(more: &[(&str, &str)]) -> Vec<(String, String)> {
     let secrets = [
@@ -55,7 +62,8 @@ fn config(text: &str, more: &[(&str, &str)]) -> Config {
 
 #[test]
 fn the_example_loads_as_it_stands() {
-    let loaded = load_text(EXAMPLE, &[]).expect("the example loads");
+    let example = EXAMPLE.replace("{ file = \"gcs.json\" }", "{ env = \"GCS_JSON\" }");
+    let loaded = load_text(&example, &[("GCS_JSON", GCS)]).expect("the example loads");
     let config = loaded.config;
     assert_eq!(config.server.listen.port(), 8080);
     assert_eq!(
@@ -86,14 +94,18 @@ fn the_example_loads_as_it_stands() {
         panic!("workstation is local");
     };
     assert_eq!(local.root, Path::new("etc/media"));
-    assert_eq!(config.storages[2].backend, BackendConfig::Unserved("gcs"));
+    let BackendConfig::Gcs(gcs) = &config.storages[2].backend else {
+        panic!("scans is gcs");
+    };
+    assert_eq!(gcs.bucket, "acme-scans");
+    assert!(matches!(gcs.identity, Some(Identity::External(_))));
     assert!(
         loaded
             .warnings
             .iter()
             .all(|w| w.contains("not served by this version"))
     );
-    assert_eq!(loaded.warnings.len(), 2);
+    assert_eq!(loaded.warnings.len(), 1);
 }
 
 #[test]
@@ -103,6 +115,7 @@ fn the_examples_commented_lines_load_too() {
     for (name, text) in [
         ("tls.crt", "certificate"),
         ("tls.key", "key"),
+        ("gcs.json", GCS),
         (
             "jwt.pem",
             "-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----\n",
@@ -122,7 +135,7 @@ fn the_examples_commented_lines_load_too() {
     assert!(loaded.config.server.tls.is_some());
     assert_eq!(loaded.config.server.limits.bandwidth, Some(50 << 20));
     assert_eq!(loaded.config.delivery.max_range_size, Some(8 << 20));
-    for name in ["lockgate.toml", "tls.crt", "tls.key", "jwt.pem"] {
+    for name in ["lockgate.toml", "tls.crt", "tls.key", "jwt.pem", "gcs.json"] {
         assert!(loaded.files.contains(&root.join(name)), "{name} is watched");
     }
     let warned = |key: &str| loaded.warnings.iter().any(|warning| warning.contains(key));

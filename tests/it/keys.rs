@@ -2,6 +2,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::support::fake_gcs::FakeGcs;
 use crate::support::garage::Garage;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::store::Store;
@@ -124,6 +125,36 @@ async fn every_key_is_served_from_garage() {
     for key in keys() {
         let fileuri = percent(&format!("s3://{BUCKET}/{key}"));
         is_served(&gateway, &key, &fileuri, "from garage").await;
+    }
+}
+
+#[tokio::test]
+async fn every_key_is_served_from_google_cloud_storage() {
+    let Some(gcs) = FakeGcs::start(BUCKET).await else {
+        return;
+    };
+    let gateway = Setup::over(&gcs.section(BUCKET)).start().await;
+    let keys = || keys().into_iter().chain(DOTS.map(str::to_owned));
+    for key in keys() {
+        gcs.put(BUCKET, &key, content(&key)).await;
+    }
+    for key in keys() {
+        for (told, spell) in SPELLINGS {
+            is_served(
+                &gateway,
+                &key,
+                &spell(&format!("gs://{BUCKET}/{key}")),
+                told,
+            )
+            .await;
+        }
+        let encoded = utf8_percent_encode(&key, PATH);
+        for uri in [
+            format!("https://storage.googleapis.com/{BUCKET}/{encoded}"),
+            format!("https://{BUCKET}.storage.googleapis.com/{encoded}"),
+        ] {
+            is_served(&gateway, &key, &percent(&uri), &uri).await;
+        }
     }
 }
 

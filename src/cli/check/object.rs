@@ -183,6 +183,8 @@ impl Objects<'_> {
         match &self.storage.backend {
             BackendConfig::S3(s3) => s3.endpoint.is_none(),
             BackendConfig::Local(_) | BackendConfig::Azure(_) | BackendConfig::Unserved(_) => true,
+            // Google names the identity that it refuses: it has taken the credentials.
+            BackendConfig::Gcs(_) => true,
         }
     }
 
@@ -191,6 +193,7 @@ impl Objects<'_> {
             BackendConfig::S3(s3) => &s3.bucket,
             BackendConfig::Azure(azure) => &azure.container,
             BackendConfig::Local(_) | BackendConfig::Unserved(_) => "",
+            BackendConfig::Gcs(gcs) => &gcs.bucket,
         }
     }
 }
@@ -208,8 +211,11 @@ enum Listing {
 
 /// Whether a refusal is of the one action, and not of the credentials.
 fn is_permission(said: &str) -> bool {
-    matches!(said, "AccessDenied" | "AllAccessDisabled" | "403")
-        || said.starts_with("AuthorizationPermissionMismatch")
+    let code = said.split([' ', ':']).next().unwrap_or_default();
+    matches!(
+        code,
+        "AccessDenied" | "AllAccessDisabled" | "403" | "AuthorizationPermissionMismatch"
+    )
 }
 
 fn unasked() -> BackendError {

@@ -127,7 +127,7 @@ fn setup(config: &Config, storage: &StorageConfig, args: &SetupArgs) -> Setup {
             )),
         }],
         BackendConfig::Azure(azure) => azure::parts(&azure.account, &azure.container, &wanted),
-        BackendConfig::Unserved("gcs") => gcs::parts("BUCKET", &wanted),
+        BackendConfig::Gcs(gcs) => gcs::parts(&gcs.bucket, &wanted),
         BackendConfig::Unserved("databricks") => {
             databricks::parts("CATALOG/SCHEMA/VOLUME", &wanted)
         }

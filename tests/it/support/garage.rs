@@ -2,7 +2,6 @@
 //!
 //! `tests/servers` builds it. Where it is missing, the test fails with `CI=true` and says at a desk that it is skipped.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::SystemTime;
@@ -19,6 +18,7 @@ use tempfile::TempDir;
 
 use super::client::Client;
 use super::eventually;
+use super::free_ports;
 
 const ID: &str = "GK31c2f218a2e44f485b94239e";
 const SECRET: &str = "b892c0665f0ada8a4755dae98baa3b133590e11dae3bcc1f9d769d67f16c3835";
@@ -187,14 +187,6 @@ fn serve(program: &Path, directory: &Path) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .expect("garage starts")
-}
-
-/// Ports that were free a moment ago: Garage has to be told its own.
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners: [TcpListener; N] = std::array::from_fn(|_| {
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free")
-    });
-    listeners.map(|listener| listener.local_addr().expect("it is bound").port())
 }
 
 fn configuration(directory: &Path, s3: u16, rpc: u16) -> String {

@@ -4,8 +4,10 @@ pub mod authority;
 pub mod azurite;
 pub mod client;
 pub mod content;
+pub mod fake_gcs;
 pub mod garage;
 pub mod gateway;
+pub mod google;
 pub mod moto;
 pub mod process;
 pub mod raw;
@@ -14,6 +16,7 @@ pub mod stub;
 pub mod token;
 pub mod uri;
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 /// How long anything may take before a test gives up: never a measure, only an end to a hang.
@@ -55,4 +58,12 @@ pub async fn gateway_over_store() -> (store::Store, gateway::Gateway) {
     let store = store::Store::start().await;
     let gateway = gateway::Setup::over(&store.section("media")).start().await;
     (store, gateway)
+}
+
+/// Ports that were free a moment ago: Garage has to be told its own.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: [TcpListener; N] = std::array::from_fn(|_| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free")
+    });
+    listeners.map(|listener| listener.local_addr().expect("it is bound").port())
 }
