@@ -11,6 +11,7 @@ pub mod identity;
 mod key;
 mod refusal;
 mod sign;
+mod stored;
 mod token;
 
 use std::ops::Range;
@@ -19,7 +20,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{Empty, Full};
 use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -27,15 +28,16 @@ use serde::Deserialize;
 use url::Url;
 
 use self::sign::{Signable, Signer};
+use self::stored::Stored;
 use self::token::{Grants, READ_ONLY, Tokens};
 use super::config::GcsConfig;
-use super::http::{HttpClient, content_length, object_meta, partial_content, text};
+use super::http::{HttpClient, content_length, object_meta, partial_content};
 use super::renewing::{Clock, Renewing};
 use super::{
     Backend, BackendError, Call, Condition, Conditional, Fetched, Listed, Page, Presign,
     PresignOptions, PresignedUrl,
 };
-use crate::object::{ETag, ObjectLocation, ObjectMeta};
+use crate::object::{ObjectLocation, ObjectMeta};
 use crate::secret::Secret;
 
 const ENDPOINT: &str = "https://storage.googleapis.com";
@@ -49,11 +51,6 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
 const KEY: &AsciiSet = &UNRESERVED.remove(b'/');
 /// A page of a listing is no longer.
 const MAX_PAGE: usize = 1000;
-
-const GENERATION: HeaderName = HeaderName::from_static("x-goog-generation");
-const STORED_CONTENT_ENCODING: HeaderName =
-    HeaderName::from_static("x-goog-stored-content-encoding");
-const STORED_CONTENT_LENGTH: HeaderName = HeaderName::from_static("x-goog-stored-content-length");
 
 /// One bucket.
 pub struct Gcs {
@@ -110,13 +107,25 @@ impl Gcs {
         }
     }
 
-    async fn authorized<B>(&self, mut request: Request<B>) -> Result<Request<B>, BackendError> {
-        if let Some(tokens) = &self.tokens {
-            let token = tokens.current().await?;
-            let fields = request.headers_mut();
-            fields.insert(header::AUTHORIZATION, ask::bearer(&token)?);
+    /// Sends on behalf of the identity; once more with a new token, where storage takes the old one for ended.
+    async fn send(
+        &self,
+        request: Request<Empty<Bytes>>,
+    ) -> Result<Response<Incoming>, BackendError> {
+        let Some(tokens) = &self.tokens else {
+            return self.client.send(request).await;
+        };
+        let token = tokens.current().await?;
+        let response = self
+            .client
+            .send(authorized(request.clone(), &token)?)
+            .await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
         }
-        Ok(request)
+        tokens.forget_refused(&token);
+        let token = tokens.current().await?;
+        self.client.send(authorized(request, &token)?).await
     }
 
     /// Asks for an object, of the pinned generation where one is pinned.
@@ -126,7 +135,7 @@ impl Gcs {
         call: &Call<'_>,
         range: Option<&Range<u64>>,
     ) -> Result<Response<Incoming>, BackendError> {
-        let pinned = pinned(&call.condition)?;
+        let pinned = stored::pinned(&call.condition)?;
         let mut request = Request::builder()
             .method(method)
             .uri(self.object_url(&call.location.key, pinned))
@@ -140,7 +149,7 @@ impl Gcs {
             request = request.header("traceparent", traceparent);
         }
         let request = request.body(Empty::<Bytes>::new()).map_err(unwritable)?;
-        let response = self.client.send(self.authorized(request).await?).await?;
+        let response = self.send(request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -152,45 +161,18 @@ impl Gcs {
             error => error,
         })
     }
-
-    async fn page(
-        &self,
-        prefix: &str,
-        limit: usize,
-        page_token: Option<&str>,
-    ) -> Result<ObjectsPage, BackendError> {
-        let mut url = format!(
-            "{}/storage/v1/b/{}/o?maxResults={limit}&fields=items(name,size),nextPageToken&prefix={}",
-            self.endpoint,
-            utf8_percent_encode(&self.bucket, UNRESERVED),
-            utf8_percent_encode(prefix, UNRESERVED)
-        );
-        if let Some(token) = page_token {
-            url = format!("{url}&pageToken={}", utf8_percent_encode(token, UNRESERVED));
-        }
-        let request = Request::get(url)
-            .body(Full::default())
-            .map_err(unwritable)?;
-        let answer = self.client.fetch(self.authorized(request).await?).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(refusal::json(answer.status(), answer.body()));
-        }
-        serde_json::from_slice(answer.body()).map_err(|error| {
-            BackendError::Protocol(format!("a listing that cannot be read: {error}"))
-        })
-    }
 }
 
 #[async_trait]
 impl Backend for Gcs {
     async fn head(&self, call: Call<'_>) -> Result<Conditional<ObjectMeta>, BackendError> {
         let response = self.ask(Method::HEAD, &call, None).await?;
-        let fields = response.headers();
-        let number = |name| text(fields, name)?.parse().ok();
-        let complete_length = number(STORED_CONTENT_LENGTH)
-            .or_else(|| content_length(fields))
+        let stored = Stored::of(response.headers())?;
+        let complete_length = stored
+            .complete_length
+            .or_else(|| content_length(response.headers()))
             .ok_or_else(|| BackendError::Protocol("no content-length for a HEAD".into()))?;
-        let meta = meta(fields, object_meta(&versioned(fields)?, complete_length)?)?;
+        let meta = stored.checked(object_meta(&stored.fields, complete_length)?)?;
         match call.condition {
             Condition::IfNoneMatch(etag) if etag == meta.etag => Ok(Conditional::NotModified),
             Condition::IfMatch(etag) if etag != meta.etag => Err(BackendError::Changed),
@@ -217,9 +199,9 @@ impl Backend for Gcs {
             let message = format!("a {} to a range", response.status().as_u16());
             return Err(BackendError::Protocol(message));
         }
-        let fields = response.headers();
-        let (answered, range) = partial_content(&versioned(fields)?, &range)?;
-        let meta = meta(fields, answered)?;
+        let stored = Stored::of(response.headers())?;
+        let (answered, range) = partial_content(&stored.fields, &range)?;
+        let meta = stored.checked(answered)?;
         if let Condition::IfMatch(etag) = &call.condition
             && *etag != meta.etag
         {
@@ -228,6 +210,12 @@ impl Backend for Gcs {
         let body = self
             .client
             .body(response.into_body(), range.end - range.start);
+        let body = match stored.crc32c {
+            Some(crc32c) if range == (0..meta.complete_length) => {
+                stored::verified(body, range.end, crc32c)
+            }
+            _ => body,
+        };
         Ok(Conditional::Is(Fetched { meta, range, body }))
     }
 
@@ -238,12 +226,28 @@ impl Backend for Gcs {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page, BackendError> {
-        let page = self.page(prefix, limit.min(MAX_PAGE), after).await?;
-        let entries = page.items.into_iter().map(Listed::try_from);
-        Ok(Page {
-            entries: entries.collect::<Result<_, _>>()?,
-            next: page.next_page_token,
-        })
+        let mut url = format!(
+            "{}/storage/v1/b/{}/o?maxResults={}&fields=items(name,size),nextPageToken&prefix={}",
+            self.endpoint,
+            utf8_percent_encode(&self.bucket, UNRESERVED),
+            limit.min(MAX_PAGE),
+            utf8_percent_encode(prefix, UNRESERVED)
+        );
+        if let Some(token) = after {
+            url = format!("{url}&pageToken={}", utf8_percent_encode(token, UNRESERVED));
+        }
+        let request = Request::get(url)
+            .body(Full::default())
+            .map_err(unwritable)?;
+        let request = match &self.tokens {
+            Some(tokens) => authorized(request, &*tokens.current().await?)?,
+            None => request,
+        };
+        let answer = self.client.fetch(request).await?;
+        match answer.status() {
+            StatusCode::OK => listing(answer.body()),
+            status => Err(refusal::json(status, answer.body())),
+        }
     }
 
     fn credential_expiry(&self) -> Option<SystemTime> {
@@ -267,70 +271,44 @@ impl Presign for Gcs {
     }
 }
 
-/// The generation that the answer has to be of. A tag that is none of this storage's names no version that is there.
-fn pinned(condition: &Condition) -> Result<Option<&str>, BackendError> {
-    let Condition::IfMatch(etag) = condition else {
-        return Ok(None);
-    };
-    let generation = etag.as_str().trim_matches('"');
-    let is_number = generation.bytes().all(|b| b.is_ascii_digit());
-    is_number
-        .then_some(Some(generation))
-        .ok_or(BackendError::Changed)
-}
-
-/// The answer's fields with the generation as entity tag: Google's own is the same for two generations of the same
-/// bytes, and could not be asked for.
-fn versioned(fields: &HeaderMap) -> Result<HeaderMap, BackendError> {
-    let generation = text(fields, GENERATION)
-        .filter(|generation| generation.bytes().all(|b| b.is_ascii_digit()))
-        .and_then(ETag::strong)
-        .and_then(|etag| etag.as_str().parse().ok())
-        .ok_or_else(|| BackendError::Protocol("no generation".into()))?;
-    let mut fields = fields.clone();
-    fields.insert(header::ETAG, generation);
-    Ok(fields)
-}
-
-/// Metadata of the bytes as they are stored: what was transcoded on the way has other ranges.
-fn meta(fields: &HeaderMap, meta: ObjectMeta) -> Result<ObjectMeta, BackendError> {
-    let stored = text(fields, STORED_CONTENT_ENCODING).filter(|coding| *coding != "identity");
-    let told = fields.contains_key(STORED_CONTENT_ENCODING);
-    if told && stored.unwrap_or_default() != meta.content_encoding.as_deref().unwrap_or_default() {
-        return Err(BackendError::Protocol("transcoded on the way".into()));
-    }
-    Ok(meta)
+fn authorized<B>(mut request: Request<B>, token: &Secret) -> Result<Request<B>, BackendError> {
+    let fields = request.headers_mut();
+    fields.insert(header::AUTHORIZATION, ask::bearer(token)?);
+    Ok(request)
 }
 
 fn unwritable(error: http::Error) -> BackendError {
     BackendError::Protocol(format!("the request cannot be written: {error}"))
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ObjectsPage {
-    #[serde(default)]
-    items: Vec<Item>,
-    next_page_token: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Item {
-    name: String,
-    /// A number, written as text.
-    size: String,
-}
-
-impl TryFrom<Item> for Listed {
-    type Error = BackendError;
-
-    fn try_from(item: Item) -> Result<Self, BackendError> {
-        let complete_length = item.size.parse();
-        let complete_length = complete_length
-            .map_err(|_| BackendError::Protocol("a listed size that is no number".into()))?;
-        Ok(Self {
-            key: item.name,
-            complete_length,
-        })
+/// "Objects: list" of the JSON API.
+fn listing(document: &[u8]) -> Result<Page, BackendError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Objects {
+        #[serde(default)]
+        items: Vec<Item>,
+        next_page_token: Option<String>,
     }
+    #[derive(Deserialize)]
+    struct Item {
+        name: String,
+        /// A number, written as text.
+        size: String,
+    }
+    let unreadable = |error: &dyn std::fmt::Display| {
+        BackendError::Protocol(format!("a listing that cannot be read: {error}"))
+    };
+    let objects: Objects = serde_json::from_slice(document).map_err(|error| unreadable(&error))?;
+    let listed = |item: Item| {
+        Ok(Listed {
+            complete_length: item.size.parse().map_err(|error| unreadable(&error))?,
+            key: item.name,
+        })
+    };
+    let entries = objects.items.into_iter().map(listed);
+    Ok(Page {
+        entries: entries.collect::<Result<_, BackendError>>()?,
+        next: objects.next_page_token,
+    })
 }

@@ -179,7 +179,7 @@ pub struct Listed {
 /// Objects that can be handed out by URL: a capability, not a promise (no local storage has it).
 #[async_trait]
 pub trait Presign: Send + Sync {
-    /// A URL for GET and HEAD of the object, that ends after `expiry` or with the credentials' own end.
+    /// A URL for GET (or HEAD) of the object, that ends after `expiry` or with the credentials' own end.
     async fn presign(
         &self,
         location: &ObjectLocation,
@@ -201,6 +201,8 @@ impl<P: Presign + ?Sized> Presign for Arc<P> {
 /// What a presigned URL shall say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PresignOptions {
+    /// For HEAD, not for GET: most signatures cover the method, and a client that asked by HEAD follows with HEAD.
+    pub head_only: bool,
     /// How long it shall live.
     pub expiry: Duration,
     /// The `Content-Type` that storage shall answer with, where its own would be of no use.

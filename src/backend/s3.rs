@@ -282,7 +282,7 @@ impl Presign for S3 {
         settings.signature_location = SignatureLocation::QueryParams;
         settings.expires_in = Some(life);
         let signable = SignableRequest::new(
-            "GET",
+            if options.head_only { "HEAD" } else { "GET" },
             &url,
             std::iter::empty(),
             SignableBody::UnsignedPayload,

@@ -258,16 +258,12 @@ impl Reader {
     pub async fn presign(
         &self,
         resolved: &ResolvedObject,
-        content_type: Option<String>,
+        options: &PresignOptions,
     ) -> Result<PresignedUrl, ContentError> {
         let presign = self.store(resolved)?.presign.as_ref();
         let presign = presign
             .ok_or_else(|| ContentError::CannotPresign(resolved.location().storage.clone()))?;
-        let options = PresignOptions {
-            expiry: resolved.presign_expiry(),
-            content_type,
-        };
-        Ok(presign.presign(resolved.location(), &options).await?)
+        Ok(presign.presign(resolved.location(), options).await?)
     }
 
     fn store(&self, resolved: &ResolvedObject) -> Result<&Store, ContentError> {

@@ -22,7 +22,7 @@ use super::request::MediaRequest;
 use super::response::{self, Selected, media_head};
 use crate::auth::Annotator;
 use crate::authority::Target;
-use crate::backend::BackendError;
+use crate::backend::{BackendError, PresignOptions};
 use crate::content::{ContentError, FirstRead, Opened};
 use crate::object::ObjectMeta;
 use crate::project::Delivery;
@@ -100,7 +100,18 @@ impl Permitted<'_> {
             }
             Err(_) => None,
         };
-        let presigned = self.gate.reader.presign(&self.object, content_type).await?;
+        // Never past the annotator's own credential, which is why they get it at all; storage's is its room's matter.
+        let left = self
+            .annotator
+            .expires_at
+            .duration_since(SystemTime::now())
+            .unwrap_or_default();
+        let options = PresignOptions {
+            head_only: self.request.head_only,
+            expiry: self.object.presign_expiry().min(left),
+            content_type,
+        };
+        let presigned = self.gate.reader.presign(&self.object, &options).await?;
         Ok(response::redirect(&presigned)?.map(|()| Body::empty()))
     }
 

@@ -57,6 +57,7 @@ fn at(key: &str) -> ObjectLocation {
 
 fn signed(expiry: u64) -> PresignOptions {
     PresignOptions {
+        head_only: false,
         expiry: Duration::from_secs(expiry),
         content_type: None,
     }

@@ -13,7 +13,7 @@ const TASK: &str = "[[project]]\nid = '1'\nstorages = ['media']\nmembers = ['ann
                     [[project.task]]\nid = '7'\nmedia = ['s3://media/a.mp4']\n";
 
 /// Runs a verb with the configuration of a setup.
-fn run_with(setup: &Setup, directory: &Path, verb: &[&str]) -> Output {
+pub fn run_with(setup: &Setup, directory: &Path, verb: &[&str]) -> Output {
     let file = setup.write(directory);
     let file = file.to_string_lossy();
     run(&[verb, &["--config", &file]].concat())
@@ -26,7 +26,7 @@ async fn run_beside(setup: Setup, verb: &'static [&'static str]) -> Output {
     run.await.expect("no panic")
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     let (out, err) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),

@@ -5,6 +5,7 @@ use lockgate::backend::{Backend, BackendError, Call, Condition, Conditional, Lis
 use lockgate::ids::StorageId;
 use lockgate::object::{ETag, ObjectLocation, ObjectMeta};
 
+use crate::cli::{run_with, said};
 use crate::support::content::Pattern;
 use crate::support::fake_gcs::{self, FakeGcs};
 use crate::support::gateway::Setup;
@@ -244,51 +245,73 @@ async fn a_listing_holds_what_is_below_the_prefix_and_no_more_than_asked() {
         gcs.put("media", key, key).await;
     }
     let backend = gcs.backend("media");
+    let list = async |prefix: &str, after: Option<&str>, limit: usize| {
+        let page = backend.list("media", prefix, after, limit).await;
+        page.expect("a page")
+    };
     let entry = |key: &str| Listed {
         key: key.to_owned(),
         complete_length: key.len() as u64,
     };
     let expected = ["a//ü.mp4", "a/1 #%+.mp4", "a/2&?.mp4"].map(entry);
-    let page = backend.list("media", "a/", None, 100).await;
-    assert_eq!(page.expect("a listing").entries, expected);
-    let none = backend.list("media", "none", None, 2).await;
-    assert_eq!(none.expect("a listing").entries, []);
+    let whole = list("a/", None, 100).await;
+    assert_eq!((&whole.entries[..], whole.next), (&expected[..], None));
+    let first = list("a/", None, 2).await;
+    assert_eq!(first.entries, expected[..2]);
+    let second = list("a/", first.next.as_deref(), 2).await;
+    assert_eq!((&second.entries[..], second.next), (&expected[2..], None));
+    assert_eq!(list("none", None, 2).await.entries, []);
 }
 
 #[tokio::test]
-async fn pages_that_are_short_or_empty_do_not_end_a_listing() {
+async fn a_page_may_be_empty_and_its_token_have_any_bytes() {
     let google = Google::start(|asked| {
-        assert!(
-            asked.path.starts_with("/storage/v1/b/media/o?maxResults="),
-            "{}",
-            asked.path
-        );
+        let begin =
+            "/storage/v1/b/media/o?maxResults=5&fields=items(name,size),nextPageToken&prefix=";
+        assert!(asked.path.starts_with(begin), "{}", asked.path);
         let page = match asked.path.split_once("&pageToken=").map(|(_, token)| token) {
             None => r#"{"nextPageToken": "a/+"}"#,
-            Some("a%2F%2B") => r#"{"items": [{"name": "1", "size": "5"}], "nextPageToken": "b"}"#,
-            Some(_) => r#"{"items": [{"name": "2", "size": "6"}]}"#,
+            Some(token) => {
+                assert_eq!(token, "a%2F%2B");
+                r#"{"items": [{"name": "1", "size": "5"}]}"#
+            }
         };
         (200, page.to_owned())
     })
     .await;
     let config = fake_gcs::config(google.origin(), "media");
     let backend = lockgate::backend::gcs::Gcs::new(config, fake_gcs::client());
-    let (mut keys, mut after) = (Vec::new(), None);
-    loop {
-        let page = backend
-            .list("media", "", after.as_deref(), 5)
-            .await
-            .expect("a page");
-        keys.extend(
-            page.entries
-                .into_iter()
-                .map(|listed| (listed.key, listed.complete_length)),
+    let empty = backend.list("media", "", None, 5).await.expect("a page");
+    assert_eq!(empty.entries, []);
+    let last = backend
+        .list("media", "", empty.next.as_deref(), 5)
+        .await
+        .expect("a page");
+    assert_eq!((last.entries.len(), last.next), (1, None));
+}
+
+#[tokio::test]
+async fn check_tries_it_and_names_a_bucket_that_is_not_there() {
+    let Some(gcs) = FakeGcs::start("media").await else {
+        return;
+    };
+    gcs.put("media", "a.mp4", "abc").await;
+    let check = |bucket: &str| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let output = run_with(
+            &Setup::over(&gcs.section(bucket)),
+            directory.path(),
+            &["check"],
         );
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    assert_eq!(keys, [("1".to_owned(), 5), ("2".to_owned(), 6)]);
-    assert_eq!(google.asked("/storage").len(), 3);
+        (output.status.code(), said(&output))
+    };
+    let (code, good) = check("media");
+    assert_eq!(code, Some(0), "{good}");
+    assert!(good.contains("a.mp4: 3 bytes, video/mp4"), "{good}");
+    let (code, bad) = check("no-bucket");
+    assert_eq!(code, Some(1), "{bad}");
+    assert!(
+        bad.contains("no such bucket") && bad.contains("correct bucket"),
+        "{bad}"
+    );
 }

@@ -135,7 +135,10 @@ async fn a_token_is_renewed_ahead_of_its_end_and_serves_until_then_when_that_fai
     at(2 * 3600 - 299);
     let ended = storage.read().await.expect_err("it has ended");
     assert!(ended.to_string().contains("account disabled"), "{ended}");
-    assert!(!matches!(ended, BackendError::AccessDenied(_)), "{ended}");
+    assert!(
+        matches!(ended, BackendError::CredentialsUnavailable(_)),
+        "{ended}"
+    );
     fails.store(0, Ordering::SeqCst);
     at(2 * 3600);
     storage.read().await.expect("it is read again");
@@ -338,6 +341,30 @@ async fn a_token_service_that_stumbles_is_asked_again() {
 }
 
 #[tokio::test]
+async fn a_token_service_that_stays_down_is_an_outage_and_no_refusal() {
+    let google = Google::start(|_| (503, "unavailable".to_owned())).await;
+    let storage = Storage::by(&google, Identity::Metadata(google.host().to_owned()));
+    let down = storage.read().await.expect_err("there is no token");
+    assert!(
+        matches!(down, BackendError::CredentialsUnavailable(_)),
+        "{down}"
+    );
+}
+
+#[tokio::test]
+async fn a_token_that_storage_refuses_is_renewed_once() {
+    let first = AtomicUsize::new(1);
+    let google = Google::start(move |_| match first.swap(0, Ordering::SeqCst) {
+        1 => google::token("revoked"),
+        _ => google::token("good"),
+    })
+    .await;
+    let storage = Storage::by(&google, Identity::Metadata(google.host().to_owned()));
+    storage.read().await.expect("it is read");
+    assert_eq!(google.asked("/computeMetadata").len(), 2);
+}
+
+#[tokio::test]
 async fn a_token_that_storage_refuses_is_not_the_annotators_403() {
     let google = Google::start(|_| google::token("bad")).await;
     let storage = Storage::by(&google, Identity::Metadata(google.host().to_owned()));
@@ -347,4 +374,9 @@ async fn a_token_that_storage_refuses_is_not_the_annotators_403() {
         "{refused}"
     );
     assert!(!refused.to_string().contains("bad"), "{refused}");
+    assert_eq!(
+        google.asked("/media").len(),
+        2,
+        "and no more than once again"
+    );
 }

@@ -81,6 +81,7 @@ async fn presigned(
 ) -> Result<PresignedUrl, BackendError> {
     let storage = Gcs::with_clock(config, fake_gcs::client(), std::sync::Arc::new(new_year));
     let options = PresignOptions {
+        head_only: false,
         expiry,
         content_type: Some("video/mp4; a=\"b\"".to_owned()),
     };

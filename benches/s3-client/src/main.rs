@@ -135,7 +135,7 @@ async fn get_by_lockgate(s3: &S3, size: usize) {
 }
 
 async fn presign_by_lockgate(s3: &S3) {
-    let options = PresignOptions { expiry: Duration::from_secs(3600), content_type: Some("image/png".into()) };
+    let options = PresignOptions { head_only: false, expiry: Duration::from_secs(3600), content_type: Some("image/png".into()) };
     assert!(s3.presign(&location("a b.png"), &options).await.expect("a url").url.expose().len() > 100);
 }
 

@@ -1,7 +1,7 @@
 //! Small questions to Google's token and signing services, and what they answer.
 //!
 //! Never puts what was sent into an error. A refusal is [`BackendError::NoCredentials`] in the service's own words
-//! (RFC 6749 §5.2, AIP-193).
+//! (RFC 6749 §5.2, AIP-193); a service that is out of order, [`BackendError::CredentialsUnavailable`].
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};
@@ -56,13 +56,21 @@ async fn bytes(
                 let said = explanation(answer.body());
                 (format!("it answered {} {said}", status.as_u16()), transient)
             }
-            Err(error) => (
-                error.to_string(),
-                matches!(error, BackendError::Unavailable(_)),
-            ),
+            // It is no storage that these say to be out of order.
+            Err(BackendError::Unavailable(reason)) => (reason, true),
+            Err(BackendError::TimedOut(_)) => {
+                let reason = format!("{whom}: it did not answer in time");
+                return Err(BackendError::CredentialsUnavailable(reason));
+            }
+            Err(error) => (error.to_string(), false),
         };
-        if !transient || tries == MAX_TRIES {
-            return Err(refused(whom, reason.trim_end()));
+        let reason = reason.trim_end();
+        if !transient {
+            return Err(refused(whom, reason));
+        }
+        if tries == MAX_TRIES {
+            let reason = format!("{whom}: {reason}");
+            return Err(BackendError::CredentialsUnavailable(reason));
         }
         pause(tries).await;
         tries += 1;
@@ -141,7 +149,7 @@ pub fn request(
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
-    request
-        .body(Full::new(body))
-        .map_err(|error| BackendError::NoCredentials(format!("cannot ask {url:?}: {error}")))
+    request.body(Full::new(body)).map_err(|error| {
+        BackendError::NoCredentials(format!("what is configured is no address: {error}"))
+    })
 }

@@ -57,7 +57,7 @@ async fn subject_token(grants: &Grants, account: &ExternalAccount) -> Result<Str
         } => {
             let fields: Vec<(&str, &str)> = headers
                 .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .map(|(name, value)| (name.as_str(), value.expose()))
                 .collect();
             let whom = "the subject token's address";
             let text = ask::text(&grants.client, whom, ask::get(url, &fields)?).await?;

@@ -93,8 +93,8 @@ pub enum SubjectSource {
     Url {
         /// The address.
         url: String,
-        /// What is sent along.
-        headers: BTreeMap<String, String>,
+        /// What is sent along: a key, now and then.
+        headers: BTreeMap<String, Secret>,
         /// What it answers.
         format: Format,
     },
@@ -197,7 +197,7 @@ impl Impersonated {
 enum Written {
     ServiceAccount(ServiceAccount),
     AuthorizedUser(User),
-    ExternalAccount(WrittenExternal),
+    ExternalAccount(Box<WrittenExternal>),
     ImpersonatedServiceAccount(WrittenImpersonated),
 }
 
@@ -314,7 +314,11 @@ impl TryFrom<WrittenSource> for SubjectSource {
             (None, Some(file), _) => Ok(Self::File { file, format }),
             (None, None, Some(url)) => Ok(Self::Url {
                 url,
-                headers: written.headers,
+                headers: written
+                    .headers
+                    .into_iter()
+                    .map(|(name, value)| (name, Secret::new(value)))
+                    .collect(),
                 format,
             }),
             (None, None, None) => Err(

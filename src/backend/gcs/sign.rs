@@ -105,7 +105,7 @@ impl Signer {
         }
     }
 
-    /// A URL for GET. One that IAM signs ends with the token that it was signed with.
+    /// A URL. One that IAM signs ends with the token that it was signed with.
     pub async fn presign(
         &self,
         object: &Signable<'_>,
@@ -235,7 +235,8 @@ impl Unsigned {
             utf8_percent_encode(object.bucket, UNRESERVED),
             utf8_percent_encode(object.key, KEY)
         );
-        let canonical = format!("GET\n{path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD");
+        let method = if options.head_only { "HEAD" } else { "GET" };
+        let canonical = format!("{method}\n{path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD");
         let hashed = hex(digest(&SHA256, canonical.as_bytes()).as_ref());
         Ok(Self {
             string_to_sign: format!("GOOG4-RSA-SHA256\n{time}\n{scope}\n{hashed}"),

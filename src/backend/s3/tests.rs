@@ -149,6 +149,7 @@ async fn a_presigned_url_is_signed_for_the_region_that_was_found_out() {
     let storage = in_eu_west_1(|| answer(301, &[("x-amz-bucket-region", "eu-west-1")], "")).await;
     let s3 = s3(&storage, None);
     let options = PresignOptions {
+        head_only: false,
         expiry: Duration::from_secs(60),
         content_type: None,
     };
@@ -172,6 +173,7 @@ async fn an_object_that_is_not_there_tells_the_region_as_well() {
     let storage = Stub::start(None, |_| answer(404, &[], "")).await;
     let s3 = s3(&storage, None);
     let options = PresignOptions {
+        head_only: false,
         expiry: Duration::from_secs(60),
         content_type: None,
     };

@@ -49,6 +49,7 @@ async fn fetch(
     stall_timeout: Duration,
 ) -> Result<(), BackendError> {
     let options = PresignOptions {
+        head_only: false,
         expiry: Duration::from_secs(60),
         content_type: None,
     };
@@ -88,7 +89,7 @@ pub fn advice(error: &BackendError, gcs: &GcsConfig) -> String {
         }
         BackendError::AccessDenied(_) => format!(
             "gcloud storage buckets add-iam-policy-binding gs://{bucket} --member=serviceAccount:EMAIL \
-             --role=roles/storage.objectViewer (storage.objects.get alone is enough to read)"
+             --role=roles/storage.legacyObjectReader (it has storage.objects.get alone, which is enough to read)"
         ),
         BackendError::NoCredentials(said) | BackendError::CredentialsUnavailable(said) => {
             no_credentials(said)

@@ -94,6 +94,7 @@ impl Probe<'_> {
         fields: &[(header::HeaderName, &str)],
     ) -> Result<Response<Incoming>, BackendError> {
         let options = PresignOptions {
+            head_only: false,
             expiry: EXPIRY,
             content_type: None,
         };

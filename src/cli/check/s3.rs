@@ -114,6 +114,7 @@ async fn way(s3: &S3Config, signed: Option<&PresignedUrl>, client: &HttpClient) 
 
 async fn sign(presign: &dyn Presign, objects: &Objects<'_>) -> Result<PresignedUrl, BackendError> {
     let options = PresignOptions {
+        head_only: false,
         expiry: Duration::from_secs(60),
         content_type: None,
     };

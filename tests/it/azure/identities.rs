@@ -113,6 +113,7 @@ async fn urls_of_an_identity_are_signed_with_one_delegation_key_and_end() {
     let authority = Authority::start(granted).await;
     let azure = backend(&azurite, principal(&authority));
     let options = PresignOptions {
+        head_only: false,
         expiry: Duration::from_secs(60),
         content_type: Some("video/webm".to_owned()),
     };

@@ -155,6 +155,11 @@ async fn respond(
 
 /// The one object: three bytes of generation 7.
 fn object(asked: &Asked) -> Response<Full<Bytes>> {
+    assert_eq!(
+        asked.header("accept-encoding"),
+        "gzip",
+        "else storage unpacks what is stored"
+    );
     let response = Response::builder();
     let response = match asked.header("authorization") {
         "Bearer good" => response

@@ -2,13 +2,13 @@
 //!
 //! `tests/servers` installs it. Where it is missing, the test fails with `CI=true` and says at a desk that it is skipped.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use serde_json::Value;
 
 use super::client::Client;
+use super::eventually;
 use super::garage::{is_ci, tools};
-use super::{eventually, free_ports};
 
 /// The role, which asks for an external id.
 pub const ROLE: &str = "arn:aws:iam::123456789012:role/reader";
@@ -30,28 +30,33 @@ impl Moto {
             eprintln!("SKIPPED, for moto is not installed: run tests/servers");
             return None;
         }
-        let [port] = free_ports();
+        let said = tempfile::NamedTempFile::new().expect("a file");
+        let log = || said.reopen().expect("the file is there");
         let process = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
             .arg(program)
-            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .args(["-H", "127.0.0.1", "-p", "0"])
             // Far more than the test's own preparations: `reset-auth` turns the checks on.
             .env("INITIAL_NO_AUTH_ACTION_COUNT", "100000")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .env("PYTHONUNBUFFERED", "1")
+            .stdout(log())
+            .stderr(log())
             .spawn()
             .expect("moto starts");
         let mut moto = Self {
             process,
-            endpoint: format!("http://127.0.0.1:{port}"),
+            endpoint: String::new(),
             access_key_id: String::new(),
             secret_access_key: String::new(),
         };
-        let client = Client::new(&moto.endpoint);
-        eventually("moto answers", async || {
-            (client.get("/moto-api/data.json").status().await == Some(200)).then_some(())
+        moto.endpoint = eventually("moto says where it listens", async || {
+            let said = std::fs::read_to_string(said.path()).ok()?;
+            let (_, rest) = said.split_once("Running on ")?;
+            let (endpoint, _) = rest.split_once('\n')?;
+            Some(endpoint.trim().to_owned())
         })
         .await;
+        let client = Client::new(&moto.endpoint);
         moto.prepare(&client, external_id, role_policy).await;
         Some(moto)
     }
