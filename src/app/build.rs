@@ -9,7 +9,8 @@ use super::StartError;
 use crate::auth::{Authenticator, SessionCookie};
 use crate::authority::AccessConfig;
 use crate::authority::file::FileAuthority;
-use crate::backend::config::BackendConfig;
+use crate::backend::azure::Azure;
+use crate::backend::config::{AzureCredentials, BackendConfig};
 use crate::backend::databricks::Databricks;
 use crate::backend::gcs::Gcs;
 use crate::backend::http::HttpClient;
@@ -204,6 +205,16 @@ pub fn backend(
             backend: Arc::new(Local::new(local.clone())),
             presign: None,
         })),
+        BackendConfig::Azure(azure) => {
+            let client = HttpClient::new(azure.ca_file.as_deref(), stall_timeout)
+                .map_err(|error| StartError::Storage(config.id.clone(), error))?;
+            let signs = !matches!(azure.credentials, AzureCredentials::Sas(_));
+            let azure = Arc::new(Azure::new((**azure).clone(), client));
+            Ok(Some(Parts {
+                backend: azure.clone(),
+                presign: signs.then_some(azure as Arc<dyn Presign>),
+            }))
+        }
         BackendConfig::Unserved(_) => Ok(None),
         BackendConfig::Gcs(gcs) => {
             let client = HttpClient::new(gcs.ca_file.as_deref(), stall_timeout)
@@ -251,6 +262,10 @@ fn rule(config: &StorageConfig, epoch: u64) -> StorageRule {
             endpoint: s3.endpoint.clone(),
         },
         BackendConfig::Local(_) => Names::Local,
+        BackendConfig::Azure(azure) => Names::Azure {
+            account: azure.account.as_str().into(),
+            container: azure.container.as_str().into(),
+        },
         BackendConfig::Unserved(_) => Names::Nothing,
         BackendConfig::Gcs(gcs) => Names::Gcs {
             bucket: gcs.bucket.as_str().into(),

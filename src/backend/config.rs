@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use url::Url;
+
 use super::gcs::identity::Identity;
 use crate::secret::Secret;
 
@@ -13,6 +15,8 @@ pub enum BackendConfig {
     S3(Box<S3Config>),
     /// Files below a root.
     Local(LocalConfig),
+    /// Azure Blob Storage.
+    Azure(Box<AzureConfig>),
     /// A kind that the contract names and this version does not serve yet: accepted, warned about at start, and
     /// its media answer 502. Holds the kind as written.
     Unserved(&'static str),
@@ -29,6 +33,7 @@ impl BackendConfig {
     pub fn ca_file(&self) -> Option<&Path> {
         match self {
             Self::S3(s3) => s3.ca_file.as_deref(),
+            Self::Azure(azure) => azure.ca_file.as_deref(),
             Self::Gcs(gcs) => gcs.ca_file.as_deref(),
             Self::Local(_) | Self::Unserved(_) => None,
             Self::Databricks(databricks) => databricks.ca_file.as_deref(),
@@ -46,7 +51,7 @@ pub struct S3Config {
     /// `us-east-1`.
     pub region: Option<String>,
     /// Where an S3-compatible server is; AWS where none is set.
-    pub endpoint: Option<url::Url>,
+    pub endpoint: Option<Url>,
     /// Whether the bucket stands in the path and not in the host's name. The default: yes with an endpoint, and for
     /// names with dots; no on AWS.
     pub path_style: bool,
@@ -86,15 +91,88 @@ pub struct LocalConfig {
     pub root: PathBuf,
 }
 
+/// `kind = "azure"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AzureConfig {
+    /// The storage account.
+    pub account: String,
+    /// The container.
+    pub container: String,
+    /// Where the account's blobs are, the account in the path where it must be; `https://ACCOUNT.blob.core.windows.net`
+    /// where none is set.
+    pub endpoint: Option<Url>,
+    /// Who asks.
+    pub credentials: AzureCredentials,
+    /// A CA to trust beside the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Who asks Azure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AzureCredentials {
+    /// The account's key, base64: reads and signs.
+    AccountKey(Secret),
+    /// A shared access signature, without its question mark: reads, and cannot be handed out.
+    Sas(Secret),
+    /// An identity of Entra ID: reads, and signs with a key that it asks for.
+    Identity(AzureIdentity),
+}
+
+/// An identity of Entra ID, and who vouches for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AzureIdentity {
+    /// A service principal: an application and its secret.
+    ServicePrincipal {
+        /// The application.
+        application: AzureApplication,
+        /// Its secret.
+        client_secret: Secret,
+    },
+    /// Workload identity: a token that another issuer (Kubernetes) writes to a file, and renews there.
+    Workload {
+        /// The application.
+        application: AzureApplication,
+        /// The file.
+        token_file: PathBuf,
+    },
+    /// The managed identity of a machine, from its metadata service.
+    Managed {
+        /// A user-assigned identity; the machine's own where none is named.
+        client_id: Option<String>,
+        /// The metadata service.
+        endpoint: Url,
+    },
+    /// The managed identity of App Service, Functions or Container Apps.
+    AppService {
+        /// A user-assigned identity; the system's where none is named.
+        client_id: Option<String>,
+        /// `IDENTITY_ENDPOINT`.
+        endpoint: Url,
+        /// `IDENTITY_HEADER`: proves that the process that asks is the app.
+        header: Secret,
+    },
+}
+
+/// An application of Entra ID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AzureApplication {
+    /// Where its tenant's tokens are had.
+    pub authority_host: Url,
+    /// The tenant.
+    pub tenant_id: String,
+    /// The application.
+    pub client_id: String,
+}
+
 /// `kind = "gcs"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GcsConfig {
     /// The bucket.
     pub bucket: String,
     /// Where another server than `https://storage.googleapis.com` is.
-    pub endpoint: Option<url::Url>,
+    pub endpoint: Option<Url>,
     /// Where another server than `https://iamcredentials.googleapis.com` signs for identities without a key.
-    pub iam_endpoint: Option<url::Url>,
+    pub iam_endpoint: Option<Url>,
     /// Who asks; nobody: a public bucket.
     pub identity: Option<Identity>,
     /// A CA to trust beside the system's, PEM.

@@ -2,6 +2,7 @@
 //!
 //! Knows objects, never people. One room per provider; a provider's types stay in its own file; retry is a decorator.
 
+pub mod azure;
 pub mod config;
 pub mod databricks;
 pub mod gcs;

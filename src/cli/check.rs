@@ -247,6 +247,11 @@ async fn check_storage(
             .await
         }
         BackendConfig::Databricks(_) | BackendConfig::Redis(_) => other::check(&objects).await,
+        BackendConfig::Azure(_) => {
+            let mut steps = vec![];
+            objects.check(&mut steps).await;
+            steps
+        }
         // `app::backend` has said that it serves no such kind.
         BackendConfig::Unserved(_) => vec![],
         BackendConfig::Gcs(gcs) => {

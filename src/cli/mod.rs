@@ -273,6 +273,7 @@ fn kind(config: &config::StorageConfig) -> &'static str {
     match &config.backend {
         BackendConfig::S3(_) => "s3",
         BackendConfig::Local(_) => "local",
+        BackendConfig::Azure(_) => "azure",
         BackendConfig::Unserved(kind) => kind,
         BackendConfig::Gcs(_) => "gcs",
         BackendConfig::Databricks(_) => "databricks",

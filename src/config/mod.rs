@@ -9,9 +9,10 @@
 //!    A value is text; a list, a table, a number or a boolean is written as TOML writes it.
 //! 2. the file
 //! 3. Label Studio's own variables: `RESOLVER_PROXY_MAX_RANGE_SIZE` (bytes), `RESOLVER_PROXY_TIMEOUT` (seconds),
-//!    `LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED` with `LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT`. The variables of the
-//!    providers' SDKs (`AWS_*`, `AZURE_*`) are read by those who sign, not here; Google's application default
-//!    (`GOOGLE_APPLICATION_CREDENTIALS`, gcloud's own file) is found here, for it is a file to watch.
+//!    `LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED` with `LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT`,
+//!    `AZURE_BLOB_ACCOUNT_NAME` and `AZURE_BLOB_ACCOUNT_KEY`. Below them stands what identifies a workload: Azure's
+//!    `AZURE_*` and `IDENTITY_*`, and Google's application default (`GOOGLE_APPLICATION_CREDENTIALS`, gcloud's own
+//!    file), which is a file to watch. The variables of AWS's SDK (`AWS_*`) are read by those who sign, not here.
 
 mod auth;
 mod environment;

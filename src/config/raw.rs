@@ -215,6 +215,22 @@ pub struct Local {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Azure {
+    pub account: Option<String>,
+    pub container: String,
+    pub account_key: Option<SecretRef>,
+    pub sas_token: Option<SecretRef>,
+    pub tenant_id: Option<String>,
+    pub client_id: Option<String>,
+    pub client_secret: Option<SecretRef>,
+    pub federated_token_file: Option<PathBuf>,
+    pub authority_host: Option<String>,
+    pub endpoint: Option<String>,
+    pub ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Gcs {
     pub bucket: String,
     pub credentials: Option<SecretRef>,
@@ -226,25 +242,6 @@ pub struct Gcs {
 }
 
 // This kind is not served by this version: its keys are checked, their values not read.
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Azure {
-    #[serde(rename = "account")]
-    pub _account: Option<String>,
-    #[serde(rename = "container")]
-    pub _container: String,
-    #[serde(rename = "account_key")]
-    pub _account_key: Option<SecretRef>,
-    #[serde(rename = "tenant_id")]
-    pub _tenant_id: Option<String>,
-    #[serde(rename = "client_id")]
-    pub _client_id: Option<String>,
-    #[serde(rename = "client_secret")]
-    pub _client_secret: Option<SecretRef>,
-    #[serde(rename = "endpoint")]
-    pub _endpoint: Option<String>,
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

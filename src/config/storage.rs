@@ -1,5 +1,6 @@
 //! What a `[[storage]]` means, by its kind.
 
+mod azure;
 mod databricks;
 mod gcs;
 mod redis;
@@ -62,6 +63,9 @@ fn storage(
     let common = common?;
     let backend = backend(reader, at, common.kind, table)?;
     check_common(reader, at, &common);
+    if let BackendConfig::Azure(azure) = &backend {
+        azure::check_redirect(reader, at, azure, common.delivery);
+    }
     let pattern = common.pattern.and_then(|pattern| {
         let invalid = |error: regex::Error| format!("not a regular expression: {error}");
         let pattern = Regex::new(&pattern).map_err(invalid);
@@ -125,11 +129,15 @@ fn backend(
             let root = reader.path(&local.root);
             Some(BackendConfig::Local(LocalConfig { root }))
         }
+        Kind::Azure => {
+            let azure = reader.section(at, Some(table))?;
+            azure::azure_config(reader, at, azure)
+                .map(|azure| BackendConfig::Azure(Box::new(azure)))
+        }
         Kind::Gcs => {
             let gcs = reader.section(at, Some(table))?;
             gcs::gcs_config(reader, at, gcs).map(|gcs| BackendConfig::Gcs(Box::new(gcs)))
         }
-        Kind::Azure => unserved::<raw::Azure>(reader, at, "azure", table),
         Kind::Databricks => {
             let written = reader.section(at, Some(table))?;
             databricks::config(reader, at, written).map(BackendConfig::Databricks)

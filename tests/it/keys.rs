@@ -24,7 +24,7 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'&')
     .remove(b'=');
 
-fn keys() -> Vec<String> {
+pub fn keys() -> Vec<String> {
     let written = [
         "plain.mp4",
         "with space.mp4",
@@ -61,7 +61,7 @@ fn keys() -> Vec<String> {
 }
 
 /// `.` and `..` are only bytes in an object store.
-const DOTS: [&str; 6] = [
+pub const DOTS: [&str; 6] = [
     "a/../b.mp4",
     "a/./b.mp4",
     "../a.mp4",
@@ -71,7 +71,7 @@ const DOTS: [&str; 6] = [
 ];
 
 /// What an object holds: its own key.
-fn content(key: &str) -> String {
+pub fn content(key: &str) -> String {
     format!("the object named {key}")
 }
 

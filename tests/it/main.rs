@@ -6,6 +6,7 @@ mod support;
 
 mod access_rules;
 mod answers;
+mod azure;
 mod browser;
 mod cli;
 mod conditions;

@@ -4,14 +4,19 @@
 
 use super::other;
 use crate::backend::BackendError;
-use crate::backend::config::{BackendConfig, S3Config};
+use crate::backend::config::{AzureConfig, BackendConfig, S3Config};
 use crate::config::StorageConfig;
 
 /// What to change so that `error` does not come again.
 pub fn advice(error: &BackendError, storage: &StorageConfig) -> String {
+    if let BackendConfig::Azure(azure) = &storage.backend
+        && let Some(advice) = azures(error, azure)
+    {
+        return advice;
+    }
     let s3 = match &storage.backend {
         BackendConfig::S3(s3) => Some(s3),
-        BackendConfig::Local(_) | BackendConfig::Unserved(_) => None,
+        BackendConfig::Local(_) | BackendConfig::Azure(_) | BackendConfig::Unserved(_) => None,
         BackendConfig::Gcs(gcs) => return super::gcs::advice(error, gcs),
         BackendConfig::Databricks(_) => return other::databricks(error),
         BackendConfig::Redis(_) => return other::redis(error),
@@ -50,6 +55,45 @@ pub fn advice(error: &BackendError, storage: &StorageConfig) -> String {
             caching proxy): Lockgate needs 206 to Range, and strong entity tags"
             .into(),
     }
+}
+
+/// What is Azure's own among it; the refusals themselves say already what storage meant.
+fn azures(error: &BackendError, azure: &AzureConfig) -> Option<String> {
+    let AzureConfig {
+        account, container, ..
+    } = azure;
+    let advice = match error {
+        BackendError::NoSuchBucket => {
+            format!("correct container, or account: {account} has no container {container}")
+        }
+        BackendError::AccessDenied(said) if said.starts_with("AuthorizationPermissionMismatch") => {
+            format!(
+                "assign the role Storage Blob Data Reader on the container {container} to the identity; a new \
+                 assignment takes up to ten minutes to hold"
+            )
+        }
+        BackendError::AccessDenied(_) => {
+            "do what storage's words above ask for; docs/stores/azure.md has them all".into()
+        }
+        BackendError::NoCredentials(_) => {
+            "set account_key, sas_token, or tenant_id, client_id and client_secret; \
+            or run where Azure gives an identity"
+                .into()
+        }
+        BackendError::Protocol(_) => {
+            "point endpoint at the Blob service itself: Lockgate needs 206 to Range, and \
+            strong entity tags"
+                .into()
+        }
+        BackendError::Unavailable(said) => unavailable(said, true),
+        BackendError::NotFound
+        | BackendError::CredentialsUnavailable(_)
+        | BackendError::Changed
+        | BackendError::RangeNotSatisfiable
+        | BackendError::Throttled(_)
+        | BackendError::TimedOut(_) => return None,
+    };
+    Some(advice)
 }
 
 /// What to change when S3 refused with this error code, as [`BackendError::AccessDenied`] has it.

@@ -182,7 +182,7 @@ impl Objects<'_> {
     fn denial_vouches(&self) -> bool {
         match &self.storage.backend {
             BackendConfig::S3(s3) => s3.endpoint.is_none(),
-            BackendConfig::Local(_) | BackendConfig::Unserved(_) => true,
+            BackendConfig::Local(_) | BackendConfig::Azure(_) | BackendConfig::Unserved(_) => true,
             // Google names the identity that it refuses: it has taken the credentials.
             BackendConfig::Gcs(_) => true,
             // These say "denied" of a token or a password that is not valid, too.
@@ -193,6 +193,7 @@ impl Objects<'_> {
     fn bucket(&self) -> &str {
         match &self.storage.backend {
             BackendConfig::S3(s3) => &s3.bucket,
+            BackendConfig::Azure(azure) => &azure.container,
             BackendConfig::Gcs(gcs) => &gcs.bucket,
             BackendConfig::Databricks(databricks) => &databricks.volume,
             BackendConfig::Local(_) | BackendConfig::Unserved(_) | BackendConfig::Redis(_) => "",
@@ -214,7 +215,10 @@ enum Listing {
 /// Whether a refusal is of the one action, and not of the credentials.
 fn is_permission(said: &str) -> bool {
     let code = said.split([' ', ':']).next().unwrap_or_default();
-    matches!(code, "AccessDenied" | "AllAccessDisabled" | "403")
+    matches!(
+        code,
+        "AccessDenied" | "AllAccessDisabled" | "403" | "AuthorizationPermissionMismatch"
+    )
 }
 
 fn unasked() -> BackendError {

@@ -127,8 +127,8 @@ fn setup(config: &Config, storage: &StorageConfig, args: &SetupArgs) -> Setup {
                 shell(&local.root.display().to_string())
             )),
         }],
+        BackendConfig::Azure(azure) => azure::parts(&azure.account, &azure.container, &wanted),
         BackendConfig::Gcs(gcs) => gcs::parts(&gcs.bucket, &wanted),
-        BackendConfig::Unserved("azure") => azure::parts("ACCOUNT", "CONTAINER", &wanted),
         BackendConfig::Unserved(_) => vec![],
         BackendConfig::Databricks(databricks) => databricks::parts(&databricks.volume, &wanted),
         BackendConfig::Redis(redis) => redis::parts(redis, &wanted),

@@ -175,7 +175,7 @@ fn redirect_mode_needs_cors_for_the_configured_origins() {
     );
     assert!(commands(&gcs).contains("roles/iam.serviceAccountTokenCreator"));
 
-    let azure = redirect("'azure'\naccount = 'a'\ncontainer = 'c'");
+    let azure = redirect("'azure'\naccount = 'acme'\ncontainer = 'slides'");
     assert!(commands(&azure).contains("'Storage Blob Delegator'"));
     assert!(commands(&azure).contains("--origins https://editor.test"));
 }

@@ -1,5 +1,7 @@
 //! What the tests stand on: a gateway, storages to put behind it, a client, tokens, and bytes that prove themselves.
 
+pub mod authority;
+pub mod azurite;
 pub mod client;
 pub mod content;
 pub mod fake_gcs;
