@@ -45,8 +45,8 @@ pub(super) struct OpenStore {
     /// What its CA file holds: a client trusts what it read when it was made.
     pub(super) ca: Option<Vec<u8>>,
     pub(super) epoch: u64,
-    pub(super) store: Option<Store>,
-    pub(super) backend: Option<Arc<dyn Backend>>,
+    pub(super) store: Store,
+    pub(super) backend: Arc<dyn Backend>,
 }
 
 /// A gate from a configuration, keeping of `before` what did not change.
@@ -85,7 +85,7 @@ pub(super) async fn build(
     )?;
     let served = stores
         .iter()
-        .filter_map(|open| Some((open.config.id.clone(), open.store.clone()?)));
+        .map(|open| (open.config.id.clone(), open.store.clone()));
     let gate = Gate {
         auth: auth.clone(),
         cookie: SessionCookie::new(config.auth.secure_cookie),
@@ -151,20 +151,13 @@ fn open_stores(
             return Ok(kept.clone());
         }
         let parts = backend(storage, stall_timeout)?;
-        let measured = parts.map(|parts| {
-            let metrics = || recorder.metrics.clone();
-            let backend: Arc<dyn Backend> = Arc::new(Retry(Measured::new(
-                parts.backend,
-                storage.id.clone(),
-                metrics(),
-            )));
-            let presign = parts.presign.map(|presign| {
-                Arc::new(Measured::new(presign, storage.id.clone(), metrics())) as Arc<dyn Presign>
-            });
-            (backend, presign)
+        let metrics = || recorder.metrics.clone();
+        let measured = Measured::new(parts.backend, storage.id.clone(), metrics());
+        let backend: Arc<dyn Backend> = Arc::new(Retry(measured));
+        let presign = parts.presign.map(|presign| {
+            Arc::new(Measured::new(presign, storage.id.clone(), metrics())) as Arc<dyn Presign>
         });
-        let backend = measured.as_ref().map(|(backend, _)| backend.clone());
-        let store = measured.map(|(backend, presign)| Store::new(backend, presign));
+        let store = Store::new(backend.clone(), presign);
         let epoch = EPOCH.fetch_add(1, Ordering::Relaxed);
         Ok(OpenStore {
             config: storage.clone(),
@@ -186,60 +179,56 @@ pub struct Parts {
     pub presign: Option<Arc<dyn Presign>>,
 }
 
-/// A storage's backend; `None` for kinds that this version does not serve. Neither retried nor measured.
-pub fn backend(
-    config: &StorageConfig,
-    stall_timeout: Duration,
-) -> Result<Option<Parts>, StartError> {
+/// A storage's backend, neither retried nor measured.
+pub fn backend(config: &StorageConfig, stall_timeout: Duration) -> Result<Parts, StartError> {
     match &config.backend {
         BackendConfig::S3(s3) => {
             let client = HttpClient::new(s3.ca_file.as_deref(), stall_timeout)
                 .map_err(|error| StartError::Storage(config.id.clone(), error))?;
             let s3 = Arc::new(S3::new((**s3).clone(), client));
-            Ok(Some(Parts {
+            Ok(Parts {
                 backend: s3.clone(),
                 presign: Some(s3),
-            }))
+            })
         }
-        BackendConfig::Local(local) => Ok(Some(Parts {
+        BackendConfig::Local(local) => Ok(Parts {
             backend: Arc::new(Local::new(local.clone())),
             presign: None,
-        })),
+        }),
         BackendConfig::Azure(azure) => {
             let client = HttpClient::new(azure.ca_file.as_deref(), stall_timeout)
                 .map_err(|error| StartError::Storage(config.id.clone(), error))?;
             let signs = !matches!(azure.credentials, AzureCredentials::Sas(_));
             let azure = Arc::new(Azure::new((**azure).clone(), client));
-            Ok(Some(Parts {
+            Ok(Parts {
                 backend: azure.clone(),
                 presign: signs.then_some(azure as Arc<dyn Presign>),
-            }))
+            })
         }
-        BackendConfig::Unserved(_) => Ok(None),
         BackendConfig::Gcs(gcs) => {
             let client = HttpClient::new(gcs.ca_file.as_deref(), stall_timeout)
                 .map_err(|error| StartError::Storage(config.id.clone(), error))?;
             let gcs = Arc::new(Gcs::new((**gcs).clone(), client));
-            Ok(Some(Parts {
+            Ok(Parts {
                 backend: gcs.clone(),
                 presign: Some(gcs),
-            }))
+            })
         }
         BackendConfig::Databricks(databricks) => {
             let client = HttpClient::new(databricks.ca_file.as_deref(), stall_timeout)
                 .map_err(|error| StartError::Storage(config.id.clone(), error))?;
-            Ok(Some(Parts {
+            Ok(Parts {
                 backend: Arc::new(Databricks::new(databricks.clone(), client)),
                 presign: None,
-            }))
+            })
         }
         BackendConfig::Redis(redis) => {
             let redis = Redis::new(redis.clone(), stall_timeout)
                 .map_err(|error| StartError::Storage(config.id.clone(), error))?;
-            Ok(Some(Parts {
+            Ok(Parts {
                 backend: Arc::new(redis),
                 presign: None,
-            }))
+            })
         }
     }
 }
@@ -266,7 +255,6 @@ fn rule(config: &StorageConfig, epoch: u64) -> StorageRule {
             account: azure.account.as_str().into(),
             container: azure.container.as_str().into(),
         },
-        BackendConfig::Unserved(_) => Names::Nothing,
         BackendConfig::Gcs(gcs) => Names::Gcs {
             bucket: gcs.bucket.as_str().into(),
         },

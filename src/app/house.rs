@@ -74,10 +74,7 @@ impl House {
         let in_force = self.in_force.lock().await;
         self.set_reload_gauge(&in_force.authority);
         for open in &in_force.stores {
-            let expiry = open
-                .backend
-                .as_ref()
-                .and_then(|backend| backend.credential_expiry());
+            let expiry = open.backend.credential_expiry();
             if let Some(expiry) = expiry {
                 metrics.credential_expiry(&open.config.id, expiry);
             }

@@ -17,9 +17,6 @@ pub enum BackendConfig {
     Local(LocalConfig),
     /// Azure Blob Storage.
     Azure(Box<AzureConfig>),
-    /// A kind that the contract names and this version does not serve yet: accepted, warned about at start, and
-    /// its media answer 502. Holds the kind as written.
-    Unserved(&'static str),
     /// Google Cloud Storage.
     Gcs(Box<GcsConfig>),
     /// A volume of a Databricks workspace.
@@ -35,7 +32,7 @@ impl BackendConfig {
             Self::S3(s3) => s3.ca_file.as_deref(),
             Self::Azure(azure) => azure.ca_file.as_deref(),
             Self::Gcs(gcs) => gcs.ca_file.as_deref(),
-            Self::Local(_) | Self::Unserved(_) => None,
+            Self::Local(_) => None,
             Self::Databricks(databricks) => databricks.ca_file.as_deref(),
             Self::Redis(redis) => redis.ca_file.as_deref(),
         }

@@ -216,12 +216,7 @@ async fn check_storage(
 ) -> Vec<Step> {
     let stall_timeout = config.delivery.stall_timeout;
     let parts = match app::backend(storage, stall_timeout) {
-        Ok(Some(parts)) => parts,
-        Ok(None) => {
-            let kind = super::kind(storage);
-            let reason = format!("kind {kind} is not served by this version");
-            return vec![Step::skipped("all", reason)];
-        }
+        Ok(parts) => parts,
         Err(error) => {
             let advice = "correct ca_file, or install the system's certificates";
             return vec![Step::failed("tls", error.to_string(), advice)];
@@ -246,14 +241,9 @@ async fn check_storage(
             )
             .await
         }
-        BackendConfig::Databricks(_) | BackendConfig::Redis(_) => other::check(&objects).await,
-        BackendConfig::Azure(_) => {
-            let mut steps = vec![];
-            objects.check(&mut steps).await;
-            steps
+        BackendConfig::Databricks(_) | BackendConfig::Redis(_) | BackendConfig::Azure(_) => {
+            other::check(&objects).await
         }
-        // `app::backend` has said that it serves no such kind.
-        BackendConfig::Unserved(_) => vec![],
         BackendConfig::Gcs(gcs) => {
             gcs::check(gcs, &objects, parts.presign.as_deref(), stall_timeout).await
         }

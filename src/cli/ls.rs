@@ -83,10 +83,10 @@ async fn list(
     args: &LsArgs,
     mut show: impl FnMut(&MediaUri, &Listed),
 ) -> Result<bool, CliError> {
-    let unserved = || CliError::Usage(format!("{} is not served by this version", storage.id));
+    let unknown = || CliError::Usage(format!("there is no storage {}", storage.id));
     let rules = app::storage_rules(config);
-    let rule = rules.get(&storage.id).ok_or_else(unserved)?;
-    let parts = app::backend(storage, config.delivery.stall_timeout)?.ok_or_else(unserved)?;
+    let rule = rules.get(&storage.id).ok_or_else(unknown)?;
+    let parts = app::backend(storage, config.delivery.stall_timeout)?;
     let backend = Retry(parts.backend);
     let (bucket, prefix) = (rule.names.bucket(), ending_at_component(&storage.prefix));
     let limit = args.limit.map(NonZeroUsize::get);

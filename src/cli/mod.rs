@@ -274,7 +274,6 @@ fn kind(config: &config::StorageConfig) -> &'static str {
         BackendConfig::S3(_) => "s3",
         BackendConfig::Local(_) => "local",
         BackendConfig::Azure(_) => "azure",
-        BackendConfig::Unserved(kind) => kind,
         BackendConfig::Gcs(_) => "gcs",
         BackendConfig::Databricks(_) => "databricks",
         BackendConfig::Redis(_) => "redis",

@@ -241,8 +241,6 @@ pub struct Gcs {
     pub ca_file: Option<PathBuf>,
 }
 
-// This kind is not served by this version: its keys are checked, their values not read.
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Databricks {

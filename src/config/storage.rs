@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
-use serde::de::DeserializeOwned;
 use toml::Value;
 
 use super::StorageConfig;
@@ -147,19 +146,6 @@ fn backend(
             redis::config(reader, at, written).map(BackendConfig::Redis)
         }
     }
-}
-
-/// Checks the keys; what their secrets refer to is left alone, since nothing would use it.
-fn unserved<T: DeserializeOwned>(
-    reader: &mut Reader<'_>,
-    at: &str,
-    kind: &'static str,
-    table: Value,
-) -> Option<BackendConfig> {
-    let _: T = reader.section(at, Some(table))?;
-    let message = format!("{kind:?} is not served by this version: its media answer 502");
-    reader.warn(&format!("{at}.kind"), message);
-    Some(BackendConfig::Unserved(kind))
 }
 
 fn s3_config(reader: &mut Reader<'_>, at: &str, s3: raw::S3) -> Option<S3Config> {

@@ -3,8 +3,8 @@
 mod azure;
 mod gcs;
 mod mistakes;
-mod stores;
 mod start;
+mod stores;
 mod warnings;
 
 use super::*;

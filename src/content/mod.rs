@@ -53,9 +53,9 @@ pub enum ContentError {
     /// Storage said no, or nothing.
     #[error(transparent)]
     Backend(#[from] BackendError),
-    /// The storage is of a kind that this version does not serve.
-    #[error("storage {0} is of a kind that this version does not serve")]
-    NotServed(StorageId),
+    /// There is no such storage here.
+    #[error("there is no storage {0}")]
+    NoStore(StorageId),
     /// The storage cannot make URLs, and its delivery is `redirect`.
     #[error("storage {0} cannot presign")]
     CannotPresign(StorageId),
@@ -169,7 +169,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader over these storages; storages that have none are not served.
+    /// A reader over these storages; what is in no storage of these is not there.
     pub fn new(
         stores: HashMap<StorageId, Store>,
         shelf: Arc<Shelf>,
@@ -270,7 +270,7 @@ impl Reader {
         let storage = &resolved.location().storage;
         self.stores
             .get(storage)
-            .ok_or_else(|| ContentError::NotServed(storage.clone()))
+            .ok_or_else(|| ContentError::NoStore(storage.clone()))
     }
 }
 

@@ -45,8 +45,6 @@ pub enum Names {
         /// The number of the database.
         db: u32,
     },
-    /// No URI: a kind that this version does not serve.
-    Nothing,
 }
 
 impl Names {
@@ -126,7 +124,6 @@ impl Names {
                     key: format!("{db}/{key}").into(),
                 })
             }
-            Self::Nothing => None,
         }
     }
 
@@ -137,7 +134,7 @@ impl Names {
             Self::Azure { container, .. } => container.clone(),
             Self::Volume { volume } => volume.clone(),
             Self::Redis { db, .. } => db.to_string().into(),
-            Self::Local | Self::Nothing => "".into(),
+            Self::Local => "".into(),
         }
     }
 
@@ -149,7 +146,7 @@ impl Names {
                 let same_account = named_account.is_none_or(|named| **account == *named);
                 provider == Provider::Azure && same_account && **container == *named
             }
-            Self::Volume { .. } | Self::Redis { .. } | Self::Local | Self::Nothing => false,
+            Self::Volume { .. } | Self::Redis { .. } | Self::Local => false,
         }
     }
 }

@@ -321,7 +321,7 @@ fn content_problem(error: &ContentError) -> Problem {
             "storage-timeout",
             "Storage did not answer in time",
         ),
-        ContentError::NotServed(_) | ContentError::CannotPresign(_) => problem(
+        ContentError::NoStore(_) | ContentError::CannotPresign(_) => problem(
             S::BAD_GATEWAY,
             "storage-not-served",
             "The storage cannot be served so",

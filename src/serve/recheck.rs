@@ -129,7 +129,7 @@ fn abort(error: &ContentError) -> Abort {
     match error {
         ContentError::Backend(BackendError::Changed | BackendError::NotFound) => Abort::Changed,
         ContentError::Backend(BackendError::TimedOut(_)) => Abort::Stalled,
-        ContentError::Backend(_) | ContentError::NotServed(_) | ContentError::CannotPresign(_) => {
+        ContentError::Backend(_) | ContentError::NoStore(_) | ContentError::CannotPresign(_) => {
             Abort::Storage
         }
     }

@@ -16,7 +16,7 @@ pub fn advice(error: &BackendError, storage: &StorageConfig) -> String {
     }
     let s3 = match &storage.backend {
         BackendConfig::S3(s3) => Some(s3),
-        BackendConfig::Local(_) | BackendConfig::Azure(_) | BackendConfig::Unserved(_) => None,
+        BackendConfig::Local(_) | BackendConfig::Azure(_) => None,
         BackendConfig::Gcs(gcs) => return super::gcs::advice(error, gcs),
         BackendConfig::Databricks(_) => return other::databricks(error),
         BackendConfig::Redis(_) => return other::redis(error),

@@ -182,7 +182,7 @@ impl Objects<'_> {
     fn denial_vouches(&self) -> bool {
         match &self.storage.backend {
             BackendConfig::S3(s3) => s3.endpoint.is_none(),
-            BackendConfig::Local(_) | BackendConfig::Azure(_) | BackendConfig::Unserved(_) => true,
+            BackendConfig::Local(_) | BackendConfig::Azure(_) => true,
             // Google names the identity that it refuses: it has taken the credentials.
             BackendConfig::Gcs(_) => true,
             // These say "denied" of a token or a password that is not valid, too.
@@ -196,7 +196,7 @@ impl Objects<'_> {
             BackendConfig::Azure(azure) => &azure.container,
             BackendConfig::Gcs(gcs) => &gcs.bucket,
             BackendConfig::Databricks(databricks) => &databricks.volume,
-            BackendConfig::Local(_) | BackendConfig::Unserved(_) | BackendConfig::Redis(_) => "",
+            BackendConfig::Local(_) | BackendConfig::Redis(_) => "",
         }
     }
 }

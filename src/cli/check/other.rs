@@ -1,4 +1,4 @@
-//! `kind = "databricks"` and `"redis"`: what there is to try, and what to change when it fails. Prints nothing.
+//! `kind = "databricks"`, `"redis"` and `"azure"`: what there is to try, and what to change when it fails. Prints nothing.
 
 use super::object::Objects;
 use super::report::{Step, skip_rest};

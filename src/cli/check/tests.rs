@@ -228,19 +228,6 @@ async fn local_files_are_read_below_their_root() {
 }
 
 #[tokio::test]
-async fn a_kind_that_is_not_served_is_skipped() {
-    let desk = Desk::new().await;
-    let section = "[[storage]]\nid = 'one'\nkind = 'azure'\naccount = 'a'\ncontainer = 'b'\n";
-    let report = desk.check(section, CheckArgs::default()).await;
-    assert!(report.ok, "{report}");
-    let text = report.to_string();
-    assert!(
-        text.contains("kind azure is not served by this version"),
-        "{text}"
-    );
-}
-
-#[tokio::test]
 async fn a_pattern_that_may_match_anywhere_is_noted() {
     let desk = Desk::new().await;
     for (pattern, noted) in [

@@ -11,7 +11,7 @@ use crate::authority::{Candidate, Entitlement, Target};
 use crate::cli::in_words;
 use crate::media_uri::MediaUri;
 use crate::project::{Delivery, MediaRule, Task};
-use crate::resolve::{Names, ResolvedObject, StorageRule, Storages};
+use crate::resolve::{ResolvedObject, StorageRule, Storages};
 
 /// So many names are listed in a line.
 const LISTED: usize = 5;
@@ -231,13 +231,6 @@ impl Question<'_> {
 
     fn storage(&self, storage: &StorageRule) -> Option<Rule> {
         let (id, uri) = (&storage.id, self.uri);
-        if let Names::Nothing = storage.names {
-            return Some(rule(
-                "storage",
-                false,
-                format!("{id}: its kind is not served by this version"),
-            ));
-        }
         let key = storage.names.key(id, uri)?;
         let prefix = match &*storage.prefix {
             "" => "without a prefix".to_owned(),

@@ -129,7 +129,6 @@ fn setup(config: &Config, storage: &StorageConfig, args: &SetupArgs) -> Setup {
         }],
         BackendConfig::Azure(azure) => azure::parts(&azure.account, &azure.container, &wanted),
         BackendConfig::Gcs(gcs) => gcs::parts(&gcs.bucket, &wanted),
-        BackendConfig::Unserved(_) => vec![],
         BackendConfig::Databricks(databricks) => databricks::parts(&databricks.volume, &wanted),
         BackendConfig::Redis(redis) => redis::parts(redis, &wanted),
     };

@@ -33,7 +33,7 @@ fn every_failure() -> Vec<(Failure, u16)> {
         (backend(BackendError::Unavailable(said())), 503),
         (backend(BackendError::TimedOut("SECRET")), 504),
         (backend(BackendError::Protocol(said())), 502),
-        (ContentError::NotServed("SECRET".into()).into(), 502),
+        (ContentError::NoStore("SECRET".into()).into(), 502),
         (ContentError::CannotPresign("SECRET".into()).into(), 502),
         (
             Unsatisfiable {
