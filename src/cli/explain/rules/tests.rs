@@ -44,7 +44,7 @@ root = '.'
 [[storage]]
 id = 'slides'
 kind = 'azure'
-account = 'a'
+account = 'acme'
 container = 'slides'
 ";
 
@@ -167,7 +167,9 @@ async fn each_rule_says_why_it_allows_or_denies() {
         }
         // What decides is `authorize` and `resolve`: the rules that are told must not say otherwise.
         let all = explanation.rules.iter().all(|rule| rule.allows);
-        assert_eq!(all, *allowed, "{question}: {text}");
+        // Where no route names a project, one that denies is no denial.
+        let of_any_project = question.starts_with("--uri");
+        assert!(of_any_project || all == *allowed, "{question}: {text}");
         assert!(!text.contains(&token));
     }
 }
