@@ -4,7 +4,7 @@
 //! listed page by page. It has no entity tags: the validator is length and `Last-Modified` to the second, and the
 //! condition `If-Unmodified-Since`. So a file that is written twice within one second with the same length is one
 //! version twice, which a read that spans both could mix. Such a young version is given a tag that no later look at the
-//! file repeats, so that at least no cache keeps it ([`Version::tag`]). Never presigns, and asks for nothing that READ VOLUME does not grant.
+//! file repeats, so that at least no cache keeps it (`Version::tag`). Never presigns, and asks for nothing that READ VOLUME does not grant.
 
 mod credentials;
 mod listing;
