@@ -192,7 +192,7 @@ pub fn backend(config: &StorageConfig, stall_timeout: Duration) -> Result<Parts,
             })
         }
         BackendConfig::Local(local) => Ok(Parts {
-            backend: Arc::new(Local::new(local.clone())),
+            backend: Arc::new(Local::new(local.clone(), stall_timeout)),
             presign: None,
         }),
         BackendConfig::Azure(azure) => {

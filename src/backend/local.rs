@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
+use tokio::sync::Semaphore;
 
 use super::config::LocalConfig;
 use super::{Backend, BackendError, ByteStream, Call, Conditional, Fetched, Listed, Page};
@@ -22,21 +23,41 @@ use crate::object::{ETag, ObjectMeta};
 /// How much one read takes: large enough that a switch of threads does not show.
 const PIECE: u64 = 1 << 20;
 
+/// How many threads one root may keep waiting: a mount that hangs must not take the runtime's 512, on which names are
+/// looked up and configurations read, too.
+const MAX_THREADS: usize = 64;
+
 /// Files below one directory.
 pub struct Local {
     config: LocalConfig,
+    threads: Threads,
+}
+
+/// Where blocking calls run, and how long anybody waits for one.
+#[derive(Clone)]
+struct Threads {
+    free: Arc<Semaphore>,
+    patience: Duration,
 }
 
 impl Local {
     /// Opens nothing yet, so that a root which is mounted later works.
-    pub fn new(config: LocalConfig) -> Self {
-        Self { config }
+    /// A call that takes longer than `stall_timeout` has timed out, whatever its thread still waits for.
+    pub fn new(config: LocalConfig, stall_timeout: Duration) -> Self {
+        let free = Arc::new(Semaphore::new(MAX_THREADS));
+        Self {
+            config,
+            threads: Threads {
+                free,
+                patience: stall_timeout,
+            },
+        }
     }
 
     async fn open(&self, call: &Call<'_>) -> Result<Opened, BackendError> {
         let root = self.config.root.clone();
         let path = call.location.key.clone();
-        off_runtime(move || open_below(&root, &path)).await
+        self.threads.run(move || open_below(&root, &path)).await
     }
 }
 
@@ -143,7 +164,7 @@ impl Backend for Local {
             return Err(BackendError::RangeNotSatisfiable);
         }
         let range = range.start..range.end.min(meta.complete_length);
-        let body = read(file, meta.etag.clone(), range.clone());
+        let body = read(self.threads.clone(), file, meta.etag.clone(), range.clone());
         Ok(Conditional::Is(Fetched { meta, range, body }))
     }
 
@@ -156,21 +177,24 @@ impl Backend for Local {
     ) -> Result<Page, BackendError> {
         let (root, prefix) = (self.config.root.clone(), prefix.to_owned());
         let after = after.map(str::to_owned);
-        off_runtime(move || list_below(&root, &prefix, after.as_deref(), limit)).await
+        let list = move || list_below(&root, &prefix, after.as_deref(), limit);
+        self.threads.run(list).await
     }
 }
 
 /// The range, piece by piece. After each piece the file must still be the version it was: a file that is written in
 /// place gives an error, not a mixture.
-fn read(file: Arc<File>, etag: ETag, range: Range<u64>) -> ByteStream {
+fn read(threads: Threads, file: Arc<File>, etag: ETag, range: Range<u64>) -> ByteStream {
     Box::pin(stream::try_unfold(range, move |left| {
-        let (file, etag) = (file.clone(), etag.clone());
+        let (threads, file, etag) = (threads.clone(), file.clone(), etag.clone());
         async move {
             if left.is_empty() {
                 return Ok(None);
             }
             let end = left.end.min(left.start + PIECE);
-            let piece = off_runtime(move || read_piece(&file, &etag, left.start..end)).await?;
+            let piece = threads
+                .run(move || read_piece(&file, &etag, left.start..end))
+                .await?;
             Ok(Some((piece, end..left.end)))
         }
     }))
@@ -260,19 +284,55 @@ fn unreadable(error: io::Error) -> BackendError {
     BackendError::Unavailable(format!("cannot read: {}", error.kind()))
 }
 
-/// Runs what blocks where it may block.
-async fn off_runtime<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, BackendError> + Send + 'static,
-) -> Result<T, BackendError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|_| Err(BackendError::Unavailable("the reading thread ended".into())))
+impl Threads {
+    /// Runs what blocks where it may block. The permit goes with the thread, not with who waits for it.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, BackendError> + Send + 'static,
+    ) -> Result<T, BackendError> {
+        let done = async {
+            let permit = self.free.clone().acquire_owned().await;
+            let work = move || {
+                let _permit = permit;
+                work()
+            };
+            tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+                Err(BackendError::Unavailable("the reading thread ended".into()))
+            })
+        };
+        let hangs = BackendError::TimedOut("the file system does not answer");
+        tokio::time::timeout(self.patience, done)
+            .await
+            .unwrap_or(Err(hangs))
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may unwrap")]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_file_system_that_hangs_times_out_and_keeps_its_thread_from_others() {
+        let threads = Threads {
+            free: Arc::new(Semaphore::new(1)),
+            patience: Duration::from_millis(20),
+        };
+        let (mended, hangs) = std::sync::mpsc::channel::<()>();
+        let hung = threads.run(move || Ok(hangs.recv().is_ok())).await;
+        assert!(matches!(hung, Err(BackendError::TimedOut(_))), "{hung:?}");
+        let next = threads.run(|| Ok(true)).await;
+        assert!(
+            matches!(next, Err(BackendError::TimedOut(_))),
+            "its thread is not free: {next:?}"
+        );
+        drop(mended);
+        let patient = Threads {
+            patience: Duration::from_secs(30),
+            ..threads
+        };
+        assert!(patient.run(|| Ok(true)).await.unwrap());
+    }
 
     #[test]
     fn pages_list_every_file_once_in_the_order_of_the_keys() {

@@ -44,7 +44,7 @@ impl Disk {
     }
 
     fn backend(&self) -> Local {
-        Local::new(LocalConfig { root: self.root() })
+        Local::new(LocalConfig { root: self.root() }, Duration::from_secs(10))
     }
 }
 
