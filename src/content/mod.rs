@@ -129,11 +129,12 @@ impl Shelf {
     }
 }
 
-/// An object's metadata, and when storage last vouched for it.
+/// An object's metadata, when storage gave it, and when storage last vouched for its version.
 #[derive(Clone, Debug)]
 struct Known {
     meta: Arc<ObjectMeta>,
     version: Arc<ObjectVersion>,
+    learned_at: Instant,
     vouched_at: Instant,
 }
 

@@ -2,7 +2,7 @@
 //! by a condition where something is known already (RFC 9111 §4.3).
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -11,6 +11,9 @@ use super::{Known, Object, Shelf, Store, plan};
 use crate::backend::{BackendError, Call, Condition, Conditional};
 use crate::cache::ChunkKey;
 use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
+
+/// How long a version's metadata is taken from memory, however often its validator is confirmed meanwhile.
+const METADATA_LIFE: Duration = Duration::from_secs(300);
 
 /// What an object is now, asked of storage.
 #[derive(Clone)]
@@ -66,9 +69,13 @@ impl Question {
     }
 
     async fn head(&self) -> Result<Known, BackendError> {
+        // The same validator does not mean the same metadata: an object may be given another type in place. So now and
+        // then the question is put without a condition; a HEAD costs the same either way.
         let condition = match &self.known {
-            Some(known) => Condition::IfNoneMatch(known.meta.etag.clone()),
-            None => Condition::None,
+            Some(known) if known.learned_at.elapsed() < METADATA_LIFE => {
+                Condition::IfNoneMatch(known.meta.etag.clone())
+            }
+            Some(_) | None => Condition::None,
         };
         let asked_at = Instant::now();
         match (
@@ -99,6 +106,7 @@ impl Question {
         Known {
             meta: Arc::new(meta),
             version,
+            learned_at: asked_at,
             vouched_at: asked_at,
         }
     }
