@@ -1,4 +1,4 @@
-//! Local files: the points that every store has, and what a file system can do that no object store can.
+//! Local files: what a file system can do that no object store can.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -6,62 +6,14 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use lockgate::backend::config::LocalConfig;
 use lockgate::backend::local::Local;
 use lockgate::backend::{Backend, BackendError, Call, Condition, Conditional};
 use lockgate::object::{ObjectLocation, ObjectMeta};
-use tempfile::TempDir;
 
-use crate::listings::listed;
-use crate::points;
-use crate::support::gateway::{Gateway, Setup};
+use crate::conformance::points::listed;
+use crate::support::disk::Disk;
 use crate::support::shop::Shop;
 use crate::support::uri;
-
-/// A root with a file beside it that nobody may see.
-struct Disk(TempDir);
-
-impl Disk {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        fs::create_dir(directory.path().join("root")).expect("a root");
-        fs::write(directory.path().join("secret.txt"), "a secret").expect("a file");
-        Self(directory)
-    }
-
-    fn root(&self) -> std::path::PathBuf {
-        self.0.path().join("root")
-    }
-
-    fn at(&self, path: &str) -> std::path::PathBuf {
-        self.root().join(path)
-    }
-
-    async fn gateway(&self) -> Gateway {
-        let section = format!("kind = 'local'\nroot = '{}'\n", self.root().display());
-        let setup = Setup::over(&section).set("cache.metadata_max_age", "0s");
-        setup.start().await
-    }
-
-    fn backend(&self) -> Local {
-        Local::new(LocalConfig { root: self.root() }, Duration::from_secs(10))
-    }
-}
-
-/// Written beside and renamed, as tools that replace files do.
-impl Shop for Disk {
-    async fn put(&self, key: &str, bytes: Vec<u8>) {
-        let path = self.at(key);
-        fs::create_dir_all(path.parent().expect("a directory")).expect("it is made");
-        let new = self.0.path().join("new");
-        fs::write(&new, bytes).expect("it is written");
-        fs::rename(new, path).expect("it is renamed");
-    }
-
-    fn uri(&self, key: &str) -> String {
-        format!("local://media/{key}")
-    }
-}
 
 fn location(key: &str) -> ObjectLocation {
     ObjectLocation {
@@ -77,23 +29,6 @@ async fn head(backend: &Local, key: &str) -> Result<ObjectMeta, BackendError> {
         Conditional::Is(meta) => Ok(meta),
         Conditional::NotModified => panic!("a 304 to no condition"),
     }
-}
-
-#[tokio::test]
-async fn local_files_hold_every_point() {
-    let disk = Disk::new();
-    let gateway = disk.gateway().await;
-    points::ranges(&disk, &gateway).await;
-    points::conditions(&disk, &gateway).await;
-    points::missing(&disk, &gateway).await;
-    points::odd_keys(&disk, &gateway, points::FILE_KEYS).await;
-}
-
-#[tokio::test]
-async fn a_file_that_is_replaced_is_never_mixed() {
-    let disk = Disk::new();
-    let gateway = disk.gateway().await;
-    points::changes(&disk, &gateway).await;
 }
 
 #[tokio::test]
@@ -268,8 +203,7 @@ async fn a_listing_stays_below_the_root_and_skips_what_has_no_uri() {
         ("z/", &[]),
     ] {
         for limit in [1, 2, 100] {
-            let mut keys = listed(&backend, prefix, limit).await;
-            keys.sort_unstable();
+            let keys = listed(&backend, "", prefix, limit).await;
             assert_eq!(keys, expected, "{prefix}, {limit} a page");
         }
     }

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use crate::support::content::Pattern;
-use crate::support::garage::Garage;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::store::Store;
 use crate::support::{resident_bytes, uri};
@@ -141,23 +140,8 @@ async fn the_whole_holds(gateway: &Gateway, key: &str, size: u64) {
     assert_eq!(reply.compare(CONTENT, 0).await, (size, true), "{key}");
 }
 
-/// Sizes around everything that could matter; 100 MiB has a test of its own.
-const SIZES: [u64; 5] = [0, 1, WINDOW - 1, WINDOW, WINDOW + 1];
-
 async fn gateway_over(store: &Store) -> Gateway {
     Setup::over(&store.section("media")).start().await
-}
-
-#[tokio::test]
-async fn every_form_of_range_is_byte_exact_around_a_window() {
-    let store = Store::start().await;
-    let gateway = gateway_over(&store).await;
-    for size in SIZES {
-        let key = format!("{size}.mp4");
-        store.generate("media", &key, CONTENT, size);
-        every_form_holds(&gateway, &key, size).await;
-        the_whole_holds(&gateway, &key, size).await;
-    }
 }
 
 #[tokio::test]
@@ -179,50 +163,6 @@ async fn every_form_of_range_is_byte_exact_without_a_cache() {
     store.generate("media", "a.mp4", CONTENT, WINDOW + 1);
     every_form_holds(&gateway, "a.mp4", WINDOW + 1).await;
     the_whole_holds(&gateway, "a.mp4", WINDOW + 1).await;
-}
-
-#[tokio::test]
-async fn every_form_of_range_is_byte_exact_from_garage() {
-    let Some(garage) = Garage::start().await else {
-        return;
-    };
-    garage.create_bucket("media").await;
-    let gateway = Setup::over(&garage.section("media")).start().await;
-    for size in SIZES.into_iter().chain([100 * MIB]) {
-        let key = format!("{size}.mp4");
-        garage
-            .put("media", &key, "video/mp4", CONTENT.bytes(size))
-            .await;
-        every_form_holds(&gateway, &key, size).await;
-        the_whole_holds(&gateway, &key, size).await;
-    }
-}
-
-#[tokio::test]
-async fn every_form_of_range_is_byte_exact_from_local_files() {
-    let setup = Setup::over("kind = 'local'\nroot = 'media'\n");
-    let files = SIZES.map(|size| (format!("{size}.mp4"), size));
-    let setup = files.iter().fold(setup, |setup, (name, size)| {
-        setup.file(&format!("media/{name}"), CONTENT.bytes(*size))
-    });
-    let gateway = setup.start().await;
-    for (name, size) in files {
-        let path = uri::project("1", &format!("local://media/{name}"));
-        let whole = gateway.get(&path).send().await;
-        assert_eq!(whole.compare(CONTENT, 0).await, (size, true), "{name}");
-        for (field, wanted) in forms(size) {
-            let reply = gateway.get(&path).range(&field).send().await;
-            match wanted {
-                Wanted::Part(range) => {
-                    assert_eq!(reply.status(), 206, "{field} of {size}");
-                    let read = reply.compare(CONTENT, range.start).await;
-                    assert_eq!(read, (range.end - range.start, true), "{field} of {size}");
-                }
-                Wanted::Whole => assert_eq!(reply.status(), 200, "{field} of {size}"),
-                Wanted::Nothing => assert_eq!(reply.status(), 416, "{field} of {size}"),
-            }
-        }
-    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Databricks volumes, over a Files API of the tests' own: the points that every store has, and what this one has alone.
+//! Databricks volumes, over a Files API of the tests' own: what this store has alone.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +11,7 @@ use lockgate::backend::{Backend, BackendError, Call, Condition, Conditional};
 use lockgate::object::ObjectLocation;
 use lockgate::secret::Secret;
 
-use crate::listings::listed;
-use crate::points;
+use crate::conformance::points::listed;
 use crate::support::files_api::{CLIENT_ID, CLIENT_SECRET, FilesApi, TOKEN};
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::shop::Shop;
@@ -25,36 +24,6 @@ async fn started() -> (FilesApi, Gateway) {
         .start()
         .await;
     (workspace, gateway)
-}
-
-#[tokio::test]
-async fn every_form_of_range_is_byte_exact_from_a_volume() {
-    let (workspace, gateway) = started().await;
-    points::ranges(&workspace, &gateway).await;
-}
-
-#[tokio::test]
-async fn conditions_are_held_against_a_files_length_and_second() {
-    let (workspace, gateway) = started().await;
-    points::conditions(&workspace, &gateway).await;
-}
-
-#[tokio::test]
-async fn what_a_volume_does_not_hold_is_404() {
-    let (workspace, gateway) = started().await;
-    points::missing(&workspace, &gateway).await;
-}
-
-#[tokio::test]
-async fn every_byte_of_a_files_name_reaches_the_workspace() {
-    let (workspace, gateway) = started().await;
-    points::odd_keys(&workspace, &gateway, points::FILE_KEYS).await;
-}
-
-#[tokio::test]
-async fn a_file_that_is_replaced_aborts_the_body_and_never_mixes() {
-    let (workspace, gateway) = started().await;
-    points::changes(&workspace, &gateway).await;
 }
 
 #[tokio::test]
@@ -261,8 +230,7 @@ async fn a_listing_walks_directories_and_short_pages_within_the_prefix() {
         ("nothing/", &[]),
     ] {
         for limit in [1, 2, 100] {
-            let mut keys = listed(&rig.backend, prefix, limit).await;
-            keys.sort_unstable();
+            let keys = listed(&rig.backend, "", prefix, limit).await;
             assert_eq!(keys, expected, "{prefix}, {limit} a page");
         }
     }

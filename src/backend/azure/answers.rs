@@ -153,7 +153,10 @@ pub(super) fn page(document: &[u8]) -> Result<Page, BackendError> {
         |error: String| BackendError::Protocol(format!("a listing that cannot be read: {error}"));
     let results: EnumerationResults =
         quick_xml::de::from_reader(document).map_err(|error| broken(error.to_string()))?;
-    let listed = results.blobs.blobs.into_iter().map(|blob| {
+    // Of a name that is nothing but blanks the parser keeps nothing, and a blob without a name has no URI.
+    let named = results.blobs.blobs.into_iter();
+    let named = named.filter(|blob| !blob.name.text.is_empty());
+    let listed = named.map(|blob| {
         let name = blob.name;
         let key = if name.encoded {
             let decoded = percent_decode_str(&name.text).decode_utf8();

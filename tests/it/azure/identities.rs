@@ -3,32 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use jsonwebtoken::{EncodingKey, Header};
 use lockgate::backend::config::{AzureApplication, AzureIdentity};
 use serde_json::json;
 
 use super::*;
-use crate::support::authority::{Asked, Authority};
+use crate::support::authority::Authority;
+use crate::support::entra::{self, OBJECT, TENANT, granted, token};
 use crate::support::token::epoch;
-
-const TENANT: &str = "11111111-2222-3333-4444-555555555555";
-const OBJECT: &str = "66666666-7777-8888-9999-aaaaaaaaaaaa";
-
-/// A token as Azurite wants it: the signature is what it does not check.
-fn token(audience: &str) -> String {
-    let claims = json!({
-        "aud": audience, "iss": format!("https://sts.windows.net/{TENANT}/"), "oid": OBJECT, "tid": TENANT,
-        "iat": epoch(0), "nbf": epoch(-60), "exp": epoch(3600),
-    });
-    let key = EncodingKey::from_secret(b"no key of Entra");
-    jsonwebtoken::encode(&Header::default(), &claims, &key).expect("it signs")
-}
-
-fn granted(_: &Asked) -> (u16, String) {
-    let token = token("https://storage.azure.com");
-    let document = json!({"token_type": "Bearer", "expires_in": 3599, "access_token": token});
-    (200, document.to_string())
-}
 
 fn application(authority: &Authority) -> AzureApplication {
     AzureApplication {
@@ -60,12 +41,7 @@ async fn a_service_principal_reads_and_lists_with_one_token_for_all_requests() {
         return;
     };
     let authority = Authority::start(granted).await;
-    let section = azurite.place(CONTAINER)
-        + &format!(
-            "tenant_id = '{TENANT}'\nclient_id = 'an application'\nclient_secret = 'a secret+&='\n\
-             authority_host = '{}'\n",
-            authority.url()
-        );
+    let section = azurite.place(CONTAINER) + &entra::section(authority.url());
     let gateway = Setup::over(&section).start().await;
     let path = uri::project("1", &format!("azure-blob://{CONTAINER}/a b%+.mp4"));
     for _ in 0..3 {

@@ -107,7 +107,7 @@ impl Azurite {
 
     pub async fn create_container(&self, container: &str) {
         let path = format!("/{container}?restype=container");
-        self.write(&path, &[], Bytes::new()).await;
+        self.write(Method::PUT, &path, &[], Bytes::new()).await;
     }
 
     /// Uploads a blob.
@@ -123,14 +123,20 @@ impl Azurite {
             ("x-ms-blob-content-type", content_type),
             ("x-ms-blob-type", "BlockBlob"),
         ];
-        self.write(&path, &fields, bytes.into()).await;
+        self.write(Method::PUT, &path, &fields, bytes.into()).await;
+    }
+
+    /// Removes a blob.
+    pub async fn delete(&self, container: &str, key: &str) {
+        let path = format!("/{container}/{}", super::uri::key(key));
+        self.write(Method::DELETE, &path, &[], Bytes::new()).await;
     }
 
     /// Gives a blob an MD5 that is not of its bytes, as damage would.
     pub async fn damage(&self, container: &str, key: &str) {
         let path = format!("/{container}/{}?comp=properties", super::uri::key(key));
         let fields = [("x-ms-blob-content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")];
-        self.write(&path, &fields, Bytes::new()).await;
+        self.write(Method::PUT, &path, &fields, Bytes::new()).await;
     }
 
     /// A GET of a URL as it is.
@@ -157,7 +163,7 @@ impl Azurite {
         format!("sv={VERSION}&sr=c&sp=rl&se={end}&sig={signature}")
     }
 
-    async fn write(&self, path: &str, fields: &[(&str, &str)], body: Bytes) {
+    async fn write(&self, method: Method, path: &str, fields: &[(&str, &str)], body: Bytes) {
         let date = httpdate::fmt_http_date(SystemTime::now());
         let own = [("x-ms-date", date.as_str()), ("x-ms-version", VERSION)];
         let mut fields: Vec<_> = fields.iter().copied().chain(own).collect();
@@ -169,10 +175,11 @@ impl Azurite {
         };
         let headers: String = fields.iter().map(|(n, v)| format!("{n}:{v}\n")).collect();
         let resource = path.replacen('?', "\n", 1).replace('=', ":");
-        let signed =
-            format!("PUT\n\n\n{length}\n\n\n\n\n\n\n\n\n{headers}/{ACCOUNT}/{ACCOUNT}{resource}");
+        let signed = format!(
+            "{method}\n\n\n{length}\n\n\n\n\n\n\n\n\n{headers}/{ACCOUNT}/{ACCOUNT}{resource}"
+        );
         let mut request = Request::builder()
-            .method(Method::PUT)
+            .method(method)
             .uri(format!("{}{path}", self.endpoint))
             .header("content-length", body.len())
             .header(

@@ -85,6 +85,14 @@ impl FakeGcs {
         generation.expect("a generation")
     }
 
+    /// Removes an object.
+    pub async fn delete(&self, bucket: &str, key: &str) {
+        let path = format!("/storage/v1/b/{bucket}/o/{}", percent(key));
+        let ask = self.client.ask(Method::DELETE, path);
+        let status = ask.answer().await.status;
+        assert!(matches!(status, 200 | 204), "{key:?}: {status}");
+    }
+
     /// The keys of a `[[storage]]` section for one of its buckets.
     pub fn section(&self, bucket: &str) -> String {
         let endpoint = self.endpoint();

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::shop::Shop;
+use super::shop::{Kind, Shop};
 
 pub const TOKEN: &str = "dapi0123456789";
 pub const CLIENT_ID: &str = "5f1c-principal";
@@ -130,6 +130,14 @@ impl FilesApi {
 
 /// Each file an hour old, and each new version of it a minute younger.
 impl Shop for FilesApi {
+    fn kind(&self) -> Kind {
+        Kind::Databricks
+    }
+
+    fn section(&self) -> String {
+        self.section()
+    }
+
     async fn put(&self, key: &str, bytes: Vec<u8>) {
         let path = format!("/Volumes/{VOLUME}/{key}");
         let before = self.state().files.get(&path).map(|file| file.modified);
@@ -138,8 +146,13 @@ impl Shop for FilesApi {
         self.put_at(key, bytes, modified);
     }
 
-    fn uri(&self, key: &str) -> String {
-        format!("dbx://Volumes/{VOLUME}/{key}")
+    async fn remove(&self, key: &str) {
+        let path = format!("/Volumes/{VOLUME}/{key}");
+        self.state().files.remove(&path);
+    }
+
+    fn uris(&self, key: &str) -> Vec<String> {
+        vec![format!("dbx://Volumes/{VOLUME}/{key}")]
     }
 }
 

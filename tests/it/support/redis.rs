@@ -9,7 +9,7 @@ use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
 use super::garage::is_ci;
-use super::shop::Shop;
+use super::shop::{Kind, Shop};
 use super::{PATIENCE, eventually, free_ports};
 
 /// With characters that a URL holds percent-encoded alone.
@@ -134,12 +134,31 @@ impl Drop for Redis {
 }
 
 impl Shop for Redis {
+    fn kind(&self) -> Kind {
+        Kind::Redis
+    }
+
+    fn section(&self) -> String {
+        self.section()
+    }
+
     async fn put(&self, key: &str, bytes: Vec<u8>) {
         self.command::<()>("SET", &[key.as_bytes(), &bytes]).await;
     }
 
-    fn uri(&self, key: &str) -> String {
-        format!("redis://127.0.0.1:{}/0/{key}", self.port)
+    async fn remove(&self, key: &str) {
+        self.command::<()>("DEL", &[key.as_bytes()]).await;
+    }
+
+    /// With the database, as each key can be named, and without, but for one that begins as a database would.
+    fn uris(&self, key: &str) -> Vec<String> {
+        let server = format!("redis://127.0.0.1:{}", self.port);
+        let mut uris = vec![format!("{server}/0/{key}"), format!("redis:///0/{key}")];
+        let first = key.split_once('/').map_or("", |(first, _)| first);
+        if first.is_empty() || !first.bytes().all(|b| b.is_ascii_digit()) {
+            uris.extend([format!("{server}/{key}"), format!("redis:///{key}")]);
+        }
+        uris
     }
 }
 

@@ -12,6 +12,22 @@ const KEY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b'/');
 
+/// What the path of an `https://` URI need not encode (RFC 3986 §3.3), `+` among it.
+const PATH: &AsciiSet = &KEY
+    .remove(b'+')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'&')
+    .remove(b'=')
+    .remove(b'@')
+    .remove(b':')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'\'')
+    .remove(b'*')
+    .remove(b',')
+    .remove(b';');
+
 /// One way to write a `fileuri`.
 pub type Spelling = fn(&str) -> String;
 
@@ -43,6 +59,11 @@ pub fn percent(text: &str) -> String {
 /// A key as the path of a request has it.
 pub fn key(key: &str) -> String {
     utf8_percent_encode(key, KEY).to_string()
+}
+
+/// A key as a URL's path has it that is encoded as little as it may be.
+pub fn path(key: &str) -> String {
+    utf8_percent_encode(key, PATH).to_string()
 }
 
 /// The project's route to a media URI.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderValue, header};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use s3s::dto::*;
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 
@@ -90,11 +91,8 @@ impl S3 for Operations {
             return Err(s3_error!(NoSuchBucket));
         }
         let prefix = input.prefix.clone().unwrap_or_default();
-        let after = input
-            .continuation_token
-            .clone()
-            .or(input.start_after.clone())
-            .unwrap_or_default();
+        let token = input.continuation_token.as_deref().map(decoded);
+        let after = token.or(input.start_after.clone()).unwrap_or_default();
         let max_keys = input.max_keys.unwrap_or(MAX_KEYS).clamp(0, MAX_KEYS);
         let mut found = self
             .store
@@ -104,9 +102,11 @@ impl S3 for Operations {
         let next = found
             .last()
             .filter(|_| truncated)
-            .map(|(key, _)| key.clone());
+            .map(|(key, _)| encoded(key.as_ref()));
+        let as_url = input.encoding_type.as_ref().map(EncodingType::as_str) == Some("url");
+        let told = |text: String| if as_url { encoded(&text) } else { text };
         let contents = found.into_iter().map(|(key, object)| s3s::dto::Object {
-            key: Some(key),
+            key: Some(told(key)),
             size: Some(object.content.len() as i64),
             e_tag: Some(ETag::Strong(object.etag)),
             last_modified: Some(object.last_modified.into()),
@@ -115,7 +115,8 @@ impl S3 for Operations {
         let contents: Vec<_> = contents.collect();
         Ok(S3Response::new(ListObjectsV2Output {
             name: Some(input.bucket),
-            prefix: input.prefix,
+            prefix: input.prefix.map(told),
+            encoding_type: input.encoding_type,
             max_keys: Some(max_keys),
             key_count: Some(contents.len() as i32),
             is_truncated: Some(truncated),
@@ -220,6 +221,15 @@ impl<'a> Conditions<'a> {
             false => Ok(()),
         }
     }
+}
+
+/// As `encoding-type=url` has it, and as a token of ours is: XML cannot hold every byte that a key may.
+fn encoded(key: &str) -> String {
+    utf8_percent_encode(key, NON_ALPHANUMERIC).to_string()
+}
+
+fn decoded(token: &str) -> String {
+    percent_decode_str(token).decode_utf8_lossy().into_owned()
 }
 
 fn names(condition: &ETagCondition, object: &Object) -> bool {
