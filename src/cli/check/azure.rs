@@ -42,6 +42,8 @@ fn refused(said: &str, azure: &AzureConfig) -> String {
         _ if said.contains("another tenant") => "correct tenant_id: it is not the account's".into(),
         "AuthenticationFailed" | "InvalidAuthenticationInfo" => stranger(azure),
         "AuthorizationPermissionMismatch" => permission(azure),
+        // Azurite says so of a wrong key.
+        "AuthorizationFailure" if azure.endpoint.is_some() => stranger(azure),
         "AuthorizationFailure" => format!(
             "az storage account network-rule add --account-name {account} --ip-address ADDRESS (of this machine), or \
              use a private endpoint"

@@ -144,10 +144,7 @@ async fn shake_hands(host: &str, stream: TcpStream, server: &Server<'_>) -> Step
             Step::ok("tls", version.unwrap_or("handshake done"))
         }
         Ok(Err(error)) => failed(error.to_string(), tls_advice(&error, naming)),
-        Err(_) => failed(
-            "no handshake in 5 s".into(),
-            format!("correct {setting}: what listens there speaks no TLS"),
-        ),
+        Err(_) => failed("no handshake in 5 s".into(), speaks_none(setting)),
     }
 }
 
@@ -158,12 +155,13 @@ fn tls_advice(error: &io::Error, naming: &Naming) -> String {
         Some(rustls::Error::InvalidCertificate(kind)) => {
             advice::certificate(&format!("{kind:?} {kind}"), naming)
         }
-        Some(rustls::Error::InvalidMessage(_)) => {
-            let setting = naming.setting;
-            format!(
-                "correct {setting} and its port, or turn TLS off (http://, tls = false): what listens there speaks none"
-            )
-        }
+        Some(rustls::Error::InvalidMessage(_)) => speaks_none(naming.setting),
         _ => "look at the server's TLS versions and certificate".into(),
     }
+}
+
+fn speaks_none(setting: &str) -> String {
+    format!(
+        "correct {setting} and its port, or turn TLS off (http://, tls = false): what listens there speaks none"
+    )
 }

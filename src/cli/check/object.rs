@@ -225,7 +225,7 @@ fn is_permission(said: &str) -> bool {
     let code = said.split([' ', ':']).next().unwrap_or_default();
     matches!(
         code,
-        "AccessDenied" | "AllAccessDisabled" | "403" | "AuthorizationPermissionMismatch"
+        "AccessDenied" | "AllAccessDisabled" | "403" | "AuthorizationPermissionMismatch" | "NOPERM"
     )
 }
 

@@ -61,29 +61,40 @@ pub async fn check(
         if !steps.iter().any(|step| step.step == "credentials") {
             steps.push(Step::ok("credentials", whose(objects)));
         }
-        let redirects = objects.storage.delivery == Delivery::Redirect;
-        if let (Some(key), Some(presign), true) = (&readable, presign, redirects) {
+        if let (Some(key), Some(presign)) = (&readable, presign) {
             let probe = Probe {
                 client,
                 objects,
                 presign,
                 key,
             };
-            steps.push(probe.presigned().await);
-            steps.push(probe.cors(origins).await);
+            steps.extend(redirected(&probe, origins).await);
         }
-    }
-    let order = order(backend);
-    if objects.storage.delivery == Delivery::Proxy && order.contains(&"presign") {
-        let unneeded = |step| Step::skipped(step, "only redirect mode needs it");
-        steps.extend(["presign", "cors"].map(unneeded));
     }
     let reason = match reached {
         true => "an earlier step failed",
         false => "the storage cannot be reached",
     };
-    skip_rest(&mut steps, order, reason);
+    complete(&mut steps, objects, reason);
     steps
+}
+
+/// The steps `presign` and `cors`, where browsers are sent to storage: reading for them needs no permission to sign.
+async fn redirected(probe: &Probe<'_>, origins: &[String]) -> Vec<Step> {
+    match probe.objects.storage.delivery {
+        Delivery::Proxy => vec![],
+        Delivery::Redirect => vec![probe.presigned().await, probe.cors(origins).await],
+    }
+}
+
+/// Adds the steps that were not come to.
+fn complete(steps: &mut Vec<Step>, objects: &Objects<'_>, reason: &str) {
+    let order = order(&objects.storage.backend);
+    if objects.storage.delivery == Delivery::Proxy && order.contains(&"presign") {
+        let unneeded = |step| Step::skipped(step, "only redirect mode needs it");
+        steps.extend(["presign", "cors"].map(unneeded));
+    }
+    skip_rest(steps, order, reason);
 }
 
 fn order(backend: &BackendConfig) -> &'static [&'static str] {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may unwrap")]
 
 mod configuration;
+mod faults;
 mod network;
 
 use std::time::{Duration, SystemTime};
