@@ -353,14 +353,8 @@ async fn mistakes_about_databricks_are_named() {
         ["list", "no such bucket", "catalog/schema/volume"],
     )])
     .await;
-    workspace.fail([(403, "PERMISSION_DENIED"), (403, "PERMISSION_DENIED")]);
-    let uri = workspace.uri("clips/a.mp4");
-    let (code, text) = {
-        let output = check(Setup::over(&good), &uri).await;
-        (output.status.code(), said(&output))
-    };
-    assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("READ VOLUME"), "{text}");
+    workspace.fail([(403, "PERMISSION_DENIED")]);
+    each_is_named(&[(good, "", ["list", "PERMISSION_DENIED", "READ VOLUME"])]).await;
 }
 
 #[tokio::test]
