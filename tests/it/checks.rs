@@ -17,8 +17,7 @@ use crate::support::shop::Shop;
 
 const EDITOR: &str = "https://editor.test";
 
-/// A storage with one mistake, the media that is asked for (none: the first), and what has to be said: the step, the
-/// cause, the advice.
+/// A storage with one mistake, the media that is asked for (none: the first), and the step, cause and advice to be said.
 type Mistake<'a> = (String, &'a str, [&'a str; 3]);
 
 async fn check(setup: Setup, uri: &str) -> Output {
@@ -75,9 +74,7 @@ async fn mistakes_about_azure_are_named() {
     azurite.put("media-1", "a.mp4", "video/mp4", "abc").await;
     let good = azurite.section("media-1");
     let text = passes(Setup::over(&good), "").await;
-    for step in ["ok      name", "ok      connect", "ok      clock"] {
-        assert!(text.contains(step), "{step}: {text}");
-    }
+    assert!(text.contains("ok      clock"), "{text}");
     let now = SystemTime::now();
     let hour = Duration::from_secs(3600);
     let place = azurite.place("media-1");
@@ -366,8 +363,7 @@ async fn mistakes_about_redis_are_named() {
     redis.user("blind", &[]).await;
     redis.user("reader", &["+getrange", "+exists"]).await;
     let good = redis.section();
-    let text = passes(Setup::over(&good), "").await;
-    assert!(text.contains("ok      connect"), "{text}");
+    passes(Setup::over(&good), "").await;
     let password = crate::support::redis::PASSWORD;
     let blind = format!("{good}username = 'blind'\npassword = '{password}'\n");
     let uri = redis.uri("a.png");
