@@ -9,7 +9,7 @@ pub mod gcs;
 pub mod http;
 pub mod local;
 pub mod measured;
-mod proxy;
+pub mod proxy;
 pub mod redis;
 pub mod renewing;
 pub mod retry;

@@ -17,8 +17,17 @@ use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tower_service::Service;
+use url::Url;
 
 type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The proxy that the environment names for a server, as a URL; none for servers that are not `https`.
+pub fn proxy_of(server: &Url) -> Option<Url> {
+    let destination: Uri = server.as_str().parse().ok()?;
+    let proxy = Matcher::from_env().intercept(&destination)?;
+    let is_tls = destination.scheme() == Some(&Scheme::HTTPS);
+    Url::parse(&proxy.uri().to_string()).ok().filter(|_| is_tls)
+}
 
 /// Connects over TCP, through a proxy where one is named.
 #[derive(Clone)]

@@ -3,12 +3,15 @@
 //! Reads at most a byte of media, writes nothing anywhere, and prints no secret and no presigned URL.
 
 pub(super) mod advice;
+mod azure;
 mod gcs;
 mod local;
 mod network;
 mod object;
 mod other;
+mod provider;
 mod redirect;
+mod remote;
 mod report;
 mod s3;
 
@@ -23,6 +26,7 @@ use crate::app;
 use crate::auth::Authenticator;
 use crate::authority::file::FileAuthority;
 use crate::backend::config::BackendConfig;
+use crate::backend::http::HttpClient;
 use crate::config::{Config, Loaded, StorageConfig};
 use crate::located::Problems;
 use crate::media_uri::MediaUri;
@@ -228,24 +232,18 @@ async fn check_storage(
         backend: &*parts.backend,
         key: uri.map(|uri| rule.key(uri)),
     };
-    match &storage.backend {
-        BackendConfig::Local(local) => local::check(local, &objects).await,
-        BackendConfig::S3(s3) => {
-            let origin = config.server.allowed_origins.first().map(String::as_str);
-            s3::check(
-                s3,
-                &objects,
-                parts.presign.as_deref(),
-                origin,
-                stall_timeout,
-            )
-            .await
-        }
-        BackendConfig::Databricks(_) | BackendConfig::Redis(_) | BackendConfig::Azure(_) => {
-            other::check(&objects).await
-        }
-        BackendConfig::Gcs(gcs) => {
-            gcs::check(gcs, &objects, parts.presign.as_deref(), stall_timeout).await
-        }
-    }
+    let client = match &storage.backend {
+        BackendConfig::Local(local) => return local::check(local, &objects).await,
+        BackendConfig::S3(_)
+        | BackendConfig::Azure(_)
+        | BackendConfig::Gcs(_)
+        | BackendConfig::Databricks(_)
+        | BackendConfig::Redis(_) => HttpClient::new(storage.backend.ca_file(), stall_timeout),
+    };
+    let client = match client {
+        Ok(client) => client,
+        Err(error) => return vec![Step::failed("tls", error.to_string(), "correct ca_file")],
+    };
+    let presign = parts.presign.as_deref();
+    remote::check(&objects, presign, &config.server.allowed_origins, &client).await
 }

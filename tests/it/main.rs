@@ -8,6 +8,7 @@ mod access_rules;
 mod answers;
 mod azure;
 mod browser;
+mod checks;
 mod cli;
 mod conditions;
 mod conformance;

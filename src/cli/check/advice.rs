@@ -2,22 +2,28 @@
 //!
 //! The codes are those of S3's "Error responses" and of the servers that speak its protocol.
 
-use super::other;
+use super::provider::Naming;
+use super::{azure, gcs, other};
 use crate::backend::BackendError;
-use crate::backend::config::{AzureConfig, BackendConfig, S3Config};
+use crate::backend::config::{BackendConfig, S3Config};
 use crate::config::StorageConfig;
 
 /// What to change so that `error` does not come again.
 pub fn advice(error: &BackendError, storage: &StorageConfig) -> String {
+    if let BackendError::Unavailable(said) = error
+        && said.contains("certificate")
+    {
+        return certificate(said, &Naming::of(&storage.backend));
+    }
     if let BackendConfig::Azure(azure) = &storage.backend
-        && let Some(advice) = azures(error, azure)
+        && let Some(advice) = azure::advice(error, azure)
     {
         return advice;
     }
     let s3 = match &storage.backend {
         BackendConfig::S3(s3) => Some(s3),
         BackendConfig::Local(_) | BackendConfig::Azure(_) => None,
-        BackendConfig::Gcs(gcs) => return super::gcs::advice(error, gcs),
+        BackendConfig::Gcs(gcs) => return gcs::advice(error, gcs),
         BackendConfig::Databricks(_) => return other::databricks(error),
         BackendConfig::Redis(_) => return other::redis(error),
     };
@@ -46,7 +52,18 @@ pub fn advice(error: &BackendError, storage: &StorageConfig) -> String {
         BackendError::Throttled(_) => {
             "try again later; if it stays, ask the provider for a higher request rate".into()
         }
-        BackendError::Unavailable(said) => unavailable(said, s3.is_some()),
+        BackendError::Unavailable(_) => match &storage.backend {
+            BackendConfig::Local(_) => {
+                "correct root, or make it readable for the user that Lockgate runs as".into()
+            }
+            BackendConfig::S3(_)
+            | BackendConfig::Azure(_)
+            | BackendConfig::Gcs(_)
+            | BackendConfig::Databricks(_)
+            | BackendConfig::Redis(_) => {
+                "try again; if it stays, look at the storage's own log and status page".into()
+            }
+        },
         BackendError::TimedOut(_) => {
             "look at the storage's load and the network between; firewalls drop without a word"
                 .into()
@@ -57,47 +74,8 @@ pub fn advice(error: &BackendError, storage: &StorageConfig) -> String {
     }
 }
 
-/// What is Azure's own among it; the refusals themselves say already what storage meant.
-fn azures(error: &BackendError, azure: &AzureConfig) -> Option<String> {
-    let AzureConfig {
-        account, container, ..
-    } = azure;
-    let advice = match error {
-        BackendError::NoSuchBucket => {
-            format!("correct container, or account: {account} has no container {container}")
-        }
-        BackendError::AccessDenied(said) if said.starts_with("AuthorizationPermissionMismatch") => {
-            format!(
-                "assign the role Storage Blob Data Reader on the container {container} to the identity; a new \
-                 assignment takes up to ten minutes to hold"
-            )
-        }
-        BackendError::AccessDenied(_) => {
-            "do what storage's words above ask for; docs/stores/azure.md has them all".into()
-        }
-        BackendError::NoCredentials(_) => {
-            "set account_key, sas_token, or tenant_id, client_id and client_secret; \
-            or run where Azure gives an identity"
-                .into()
-        }
-        BackendError::Protocol(_) => {
-            "point endpoint at the Blob service itself: Lockgate needs 206 to Range, and \
-            strong entity tags"
-                .into()
-        }
-        BackendError::Unavailable(said) => unavailable(said, true),
-        BackendError::NotFound
-        | BackendError::CredentialsUnavailable(_)
-        | BackendError::Changed
-        | BackendError::RangeNotSatisfiable
-        | BackendError::Throttled(_)
-        | BackendError::TimedOut(_) => return None,
-    };
-    Some(advice)
-}
-
 /// What to change when S3 refused with this error code, as [`BackendError::AccessDenied`] has it.
-pub fn refused(said: &str, s3: &S3Config, prefix: &str) -> String {
+fn refused(said: &str, s3: &S3Config, prefix: &str) -> String {
     if let Some((_, region)) = said.split_once("the bucket is in region ") {
         return format!("set region = {region:?}");
     }
@@ -189,25 +167,14 @@ fn no_credentials(said: &str, s3: &S3Config) -> String {
     }
 }
 
-fn unavailable(said: &str, over_network: bool) -> String {
-    if !over_network {
-        return "correct root, or make it readable for the user that Lockgate runs as".into();
-    }
-    if said.contains("certificate") {
-        return certificate(said);
-    }
-    "try again; if it stays, look at the storage's own log and status page".into()
-}
-
 /// What to change about a certificate that TLS refused, by what rustls says of it.
-pub fn certificate(said: &str) -> String {
+pub fn certificate(said: &str, naming: &Naming) -> String {
     let said = said.to_lowercase();
     if said.contains("unknownissuer") {
         "set ca_file to the PEM of the authority that signed the server's certificate".into()
     } else if said.contains("not valid for name") || said.contains("notvalidforname") {
-        "name the server in endpoint as its certificate does; path_style = true keeps the bucket \
-         out of the host's name"
-            .into()
+        let Naming { setting, hint, .. } = naming;
+        format!("name the server in {setting} as its certificate does{hint}")
     } else if said.contains("expired") {
         "renew the server's certificate, or set this machine's clock".into()
     } else if said.contains("notvalidyet") || said.contains("not valid yet") {

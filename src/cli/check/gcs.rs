@@ -1,73 +1,7 @@
-//! `kind = "gcs"`: objects as the backend reads them, a signed URL, and what to change when Google says no.
+//! `kind = "gcs"`: what to change when Google says no. Pure.
 
-use std::time::Duration;
-
-use http::{Request, header};
-use http_body_util::Empty;
-
-use super::object::Objects;
-use super::report::{Step, skip_rest};
+use crate::backend::BackendError;
 use crate::backend::config::GcsConfig;
-use crate::backend::http::HttpClient;
-use crate::backend::{BackendError, Presign, PresignOptions};
-use crate::project::Delivery;
-
-const ORDER: &[&str] = &["list", "head", "range", "presign"];
-
-/// Tries one storage as the backend reads it and hands it out.
-pub async fn check(
-    gcs: &GcsConfig,
-    objects: &Objects<'_>,
-    presign: Option<&dyn Presign>,
-    stall_timeout: Duration,
-) -> Vec<Step> {
-    let mut steps = vec![];
-    let readable = objects.check(&mut steps).await;
-    match (readable, presign, objects.storage.delivery) {
-        (Some(key), Some(presign), Delivery::Redirect) => {
-            let fetched = fetch(gcs, objects, presign, &key, stall_timeout).await;
-            steps.push(match fetched {
-                Ok(()) => Step::ok("presign", "a signed URL was fetched"),
-                Err(error) => objects.failed("presign", &error),
-            });
-        }
-        (_, _, Delivery::Proxy) => {
-            steps.push(Step::skipped("presign", "only redirect mode needs it"));
-        }
-        (_, _, Delivery::Redirect) => {}
-    }
-    skip_rest(&mut steps, ORDER, "nothing could be read");
-    steps
-}
-
-/// Signs a URL and asks it for one byte, as an annotator's browser would.
-async fn fetch(
-    gcs: &GcsConfig,
-    objects: &Objects<'_>,
-    presign: &dyn Presign,
-    key: &str,
-    stall_timeout: Duration,
-) -> Result<(), BackendError> {
-    let options = PresignOptions {
-        head_only: false,
-        expiry: Duration::from_secs(60),
-        content_type: None,
-    };
-    let signed = presign.presign(&objects.location(key), &options).await?;
-    let client = HttpClient::new(gcs.ca_file.as_deref(), stall_timeout);
-    let client = client.map_err(|error| BackendError::Unavailable(error.to_string()))?;
-    let request = Request::get(signed.url.expose())
-        .header(header::RANGE, "bytes=0-0")
-        .body(Empty::new())
-        .map_err(|error| BackendError::Protocol(error.to_string()))?;
-    match client.send(request).await?.status().as_u16() {
-        // An empty object has no first byte: 416.
-        200 | 206 | 416 => Ok(()),
-        status => Err(BackendError::AccessDenied(format!(
-            "a signed URL answers {status}"
-        ))),
-    }
-}
 
 /// What to change so that Google does not say this again.
 pub fn advice(error: &BackendError, gcs: &GcsConfig) -> String {

@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use super::advice;
+use super::provider::Naming;
 use super::report::Step;
 use crate::backend::http::tls_config;
 
@@ -25,20 +26,31 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A handshake is two round trips.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Tries to reach the server of a URL: `name`, `connect` and `tls`, up to the first that fails.
-pub async fn reach(url: &Url, ca_file: Option<&Path>) -> Vec<Step> {
+/// A server to reach.
+pub struct Server<'a> {
+    /// Its scheme, host and port.
+    pub url: &'a Url,
+    /// A CA to trust beside the system's, PEM.
+    pub ca_file: Option<&'a Path>,
+    /// What it was named by.
+    pub naming: Naming,
+}
+
+/// Tries to reach a server: `name`, `connect` and `tls`, up to the first that fails.
+pub async fn reach(server: &Server<'_>) -> Vec<Step> {
+    let Server { url, naming, .. } = server;
     let host = url.host_str().unwrap_or_default();
     // An IPv6 address stands in brackets in a URL and without them everywhere else.
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let port = url.port_or_known_default().unwrap_or_default();
-    let addresses = match look_up(host, port).await {
+    let addresses = match look_up(host, port, naming).await {
         Ok(addresses) => addresses,
         Err(step) => return vec![step],
     };
     let listed: Vec<_> = addresses.iter().map(|a| a.ip().to_string()).collect();
     let mut steps = vec![Step::ok("name", format!("{host}: {}", listed.join(", ")))];
     let begun = Instant::now();
-    let stream = match connect(&addresses).await {
+    let stream = match connect(&addresses, naming).await {
         Ok(stream) => stream,
         Err(step) => {
             steps.push(step);
@@ -51,19 +63,21 @@ pub async fn reach(url: &Url, ca_file: Option<&Path>) -> Vec<Step> {
         format!("port {port} in {milliseconds} ms"),
     ));
     steps.push(match url.scheme() {
-        "https" => shake_hands(host, stream, ca_file).await,
-        _ => Step::skipped("tls", "the endpoint is http"),
+        "https" => shake_hands(host, stream, server).await,
+        _ => Step::skipped("tls", "the connection is configured to be plain"),
     });
     steps
 }
 
-async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Step> {
+async fn look_up(host: &str, port: u16, naming: &Naming) -> Result<Vec<SocketAddr>, Step> {
     let failed = |reason: String| {
         Step::failed(
             "name",
             format!("{host}: {reason}"),
-            "correct endpoint or region, or this machine's DNS; path_style = true keeps the bucket \
-             out of the host's name",
+            format!(
+                "correct {}, or this machine's DNS{}",
+                naming.made_of, naming.hint
+            ),
         )
     };
     match timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((host, port))).await {
@@ -80,12 +94,12 @@ async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Step> {
 }
 
 /// The first address that accepts; else why the last one did not.
-async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Step> {
+async fn connect(addresses: &[SocketAddr], naming: &Naming) -> Result<TcpStream, Step> {
     let mut failed = Step::skipped("connect", "no address");
     for address in addresses {
         failed = match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => refused(address, &error),
+            Ok(Err(error)) => refused(address, &error, naming),
             Err(_) => Step::failed(
                 "connect",
                 format!("{address}: no answer in 3 s"),
@@ -97,26 +111,29 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Step> {
     Err(failed)
 }
 
-fn refused(address: &SocketAddr, error: &io::Error) -> Step {
+fn refused(address: &SocketAddr, error: &io::Error, naming: &Naming) -> Step {
     let advice = match error.kind() {
         io::ErrorKind::ConnectionRefused => {
-            "start the server, or correct the port of endpoint: nothing listens there"
+            let setting = naming.setting;
+            format!("start the server, or correct {setting} and its port: nothing listens there")
         }
-        _ => "let this machine reach the storage",
+        _ => "let this machine reach the storage".into(),
     };
     Step::failed("connect", format!("{address}: {error}"), advice)
 }
 
-async fn shake_hands(host: &str, stream: TcpStream, ca_file: Option<&Path>) -> Step {
+async fn shake_hands(host: &str, stream: TcpStream, server: &Server<'_>) -> Step {
+    let naming = &server.naming;
+    let setting = naming.setting;
     let failed = |detail: String, advice: String| Step::failed("tls", detail, advice);
-    let config = match tls_config(ca_file) {
+    let config = match tls_config(server.ca_file) {
         Ok(config) => Arc::new(config),
         Err(error) => return failed(error.to_string(), "correct ca_file".into()),
     };
     let Ok(name) = ServerName::try_from(host.to_owned()) else {
         return failed(
             format!("{host:?} is no name that a certificate can have"),
-            "correct endpoint; path_style = true keeps the bucket out of the host's name".into(),
+            format!("correct {setting}{}", naming.hint),
         );
     };
     let handshake = TlsConnector::from(config).connect(name, stream);
@@ -126,25 +143,25 @@ async fn shake_hands(host: &str, stream: TcpStream, ca_file: Option<&Path>) -> S
             let version = version.and_then(|version| version.as_str());
             Step::ok("tls", version.unwrap_or("handshake done"))
         }
-        Ok(Err(error)) => failed(error.to_string(), tls_advice(&error)),
-        Err(_) => failed(
-            "no handshake in 5 s".into(),
-            "correct endpoint: what listens there speaks no TLS".into(),
-        ),
+        Ok(Err(error)) => failed(error.to_string(), tls_advice(&error, naming)),
+        Err(_) => failed("no handshake in 5 s".into(), speaks_none(setting)),
     }
 }
 
-fn tls_advice(error: &io::Error) -> String {
+fn tls_advice(error: &io::Error, naming: &Naming) -> String {
     let cause = error.get_ref();
     match cause.and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
         // Debug gives the names of rustls' kinds, which change less than its sentences.
         Some(rustls::Error::InvalidCertificate(kind)) => {
-            advice::certificate(&format!("{kind:?} {kind}"))
+            advice::certificate(&format!("{kind:?} {kind}"), naming)
         }
-        Some(rustls::Error::InvalidMessage(_)) => {
-            "write endpoint with http://, or correct its port: what listens there speaks no TLS"
-                .into()
-        }
+        Some(rustls::Error::InvalidMessage(_)) => speaks_none(naming.setting),
         _ => "look at the server's TLS versions and certificate".into(),
     }
+}
+
+fn speaks_none(setting: &str) -> String {
+    format!(
+        "correct {setting} and its port, or turn TLS off (http://, tls = false): what listens there speaks none"
+    )
 }

@@ -42,6 +42,10 @@ impl Objects<'_> {
     /// The steps `list`, `head` and `range`; the key that could be read, for the steps after them.
     pub async fn check(&self, steps: &mut Vec<Step>) -> Option<Arc<str>> {
         let (step, listed) = self.list().await;
+        if step.step == "credentials" {
+            steps.push(step);
+            return None;
+        }
         let stop = step.has_failed() && listed == Listing::Refused;
         steps.push(step);
         let key = match (&self.key, listed) {
@@ -97,6 +101,10 @@ impl Objects<'_> {
                 let note = format!("not permitted ({said}); reading needs no permission to list");
                 return (Step::skipped("list", note), Listing::Denied);
             }
+            // It is the first question, and so the first to need credentials.
+            Err(
+                error @ (BackendError::NoCredentials(_) | BackendError::CredentialsUnavailable(_)),
+            ) => return (self.failed("credentials", &error), Listing::Refused),
             Err(error) => return (self.failed("list", &error), Listing::Refused),
         };
         // A key that ends with a slash is a folder in somebody's console.
@@ -217,7 +225,7 @@ fn is_permission(said: &str) -> bool {
     let code = said.split([' ', ':']).next().unwrap_or_default();
     matches!(
         code,
-        "AccessDenied" | "AllAccessDisabled" | "403" | "AuthorizationPermissionMismatch"
+        "AccessDenied" | "AllAccessDisabled" | "403" | "AuthorizationPermissionMismatch" | "NOPERM"
     )
 }
 

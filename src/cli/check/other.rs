@@ -1,20 +1,6 @@
-//! `kind = "databricks"`, `"redis"` and `"azure"`: what there is to try, and what to change when it fails. Prints nothing.
+//! `kind = "databricks"` and `"redis"`: what to change when they say no. Pure.
 
-use super::object::Objects;
-use super::report::{Step, skip_rest};
 use crate::backend::BackendError;
-
-/// Tries one storage as the backend reads it.
-pub async fn check(objects: &Objects<'_>) -> Vec<Step> {
-    let mut steps = vec![];
-    objects.check(&mut steps).await;
-    skip_rest(
-        &mut steps,
-        &["list", "head", "range"],
-        "an earlier step failed",
-    );
-    steps
-}
 
 /// What to change so that a workspace does not say this again.
 pub fn databricks(error: &BackendError) -> String {

@@ -9,22 +9,23 @@ use http::{HeaderMap, Method, Request, Response, header};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 
-use super::advice::refused;
+use super::advice::advice;
 use super::object::Objects;
 use super::report::Step;
-use crate::backend::config::S3Config;
 use crate::backend::http::{HttpClient, text};
 use crate::backend::{BackendError, Presign, PresignOptions};
+use crate::cli::setup;
 
 /// Long enough for one request.
 const EXPIRY: Duration = Duration::from_secs(60);
+/// What a browser calls a page's origin once a redirect took it from one foreign origin to another: from Lockgate's to
+/// storage's, where the page is neither's (Fetch, "HTTP-redirect fetch", the redirect-tainted origin).
+const TAINTED: &str = "null";
 
 /// One readable object of a storage, asked for as a browser would.
 pub struct Probe<'a> {
     /// Knows no credentials.
     pub client: &'a HttpClient,
-    /// The storage's configuration.
-    pub s3: &'a S3Config,
     /// The storage's objects.
     pub objects: &'a Objects<'a>,
     /// Signs.
@@ -49,43 +50,59 @@ impl Probe<'_> {
                 let document = self.client.error_document(answer.into_body()).await;
                 let code = error_code(&document).unwrap_or_else(|| status.to_string());
                 let detail = format!("a presigned URL is answered with {status}: {code}");
-                let advice = refused(&code, self.s3, &self.objects.storage.prefix);
+                let advice = advice(&refusal(status, &code), self.objects.storage);
                 Step::failed("presign", detail, advice)
             }
         }
     }
 
-    /// The step `cors`: a preflight as an editor's page would send it.
-    pub async fn cors(&self, origin: Option<&str>) -> Step {
-        let Some(origin) = origin else {
+    /// The step `cors`: a preflight as each editor's page would send it, and as it comes after a redirect.
+    pub async fn cors(&self, origins: &[String]) -> Step {
+        if origins.is_empty() {
             return Step::skipped("cors", "server.cors.allowed_origins is empty");
-        };
+        }
+        let origins: Vec<_> = origins
+            .iter()
+            .map(String::as_str)
+            .chain([TAINTED])
+            .collect();
+        let mut refused = vec![];
+        for origin in &origins {
+            match self.preflight(origin).await {
+                Ok(None) => {}
+                Ok(Some(answer)) => refused.push(format!("{origin} ({answer})")),
+                Err(error) => return self.objects.failed("cors", &error),
+            }
+        }
+        if refused.is_empty() {
+            let detail = format!("storage lets pages of {} read", origins.join(", "));
+            return Step::ok("cors", detail);
+        }
+        let detail = format!("storage does not let pages of {} read", refused.join(", "));
+        let rules = setup::cors(self.objects.storage, &origins);
+        let advice = format!(
+            "put these rules in force: {rules}. Browsers send \"Origin: null\" where they follow a redirect from Lockgate \
+             on another origin than the page's; without null (or *) in the rules, serve Lockgate on the editor's own \
+             origin, or set delivery = \"proxy\""
+        );
+        Step::failed("cors", detail, advice)
+    }
+
+    /// Nothing where storage lets a page of this origin read ranges; else what it answers.
+    async fn preflight(&self, origin: &str) -> Result<Option<String>, BackendError> {
         let fields = [
             (header::ORIGIN, origin),
             (header::ACCESS_CONTROL_REQUEST_METHOD, "GET"),
             (header::ACCESS_CONTROL_REQUEST_HEADERS, "range"),
         ];
-        let answer = match self.send(Method::OPTIONS, &fields).await {
-            Ok(answer) => answer,
-            Err(error) => return self.objects.failed("cors", &error),
-        };
-        if answer.status().is_success() && allows(answer.headers(), origin) {
-            return Step::ok("cors", format!("the bucket lets {origin} read"));
-        }
-        let status = answer.status().as_u16();
-        Step::failed(
-            "cors",
-            format!(
-                "the bucket does not let {origin} read (its preflight is answered with {status})"
-            ),
-            format!(
-                "add to the bucket's CORS rules: {{\"AllowedOrigins\": [{origin:?}], \"AllowedMethods\": \
-                 [\"GET\", \"HEAD\"], \"AllowedHeaders\": [\"range\"], \"ExposeHeaders\": \
-                 [\"Content-Range\", \"Content-Length\", \"Accept-Ranges\", \"ETag\"]}}; where the \
-                 editor's page is on another origin than Lockgate, browsers send the origin \"null\" \
-                 after a redirect: allow that as well"
-            ),
-        )
+        let answer = self.send(Method::OPTIONS, &fields).await?;
+        let (status, headers) = (answer.status(), answer.headers());
+        let lets_in = status.is_success() && allows(headers, origin);
+        Ok(match lets_in {
+            true if allows_range(headers) => None,
+            true => Some("not with the header range".into()),
+            false => Some(format!("the preflight's answer is {}", status.as_u16())),
+        })
     }
 
     async fn send(
@@ -117,7 +134,27 @@ fn allows(headers: &HeaderMap, origin: &str) -> bool {
         .is_some_and(|allowed| allowed == "*" || allowed == origin)
 }
 
-/// The text of S3's `<Code>`, where it is a plain word.
+/// A page that reads more than one range from the beginning needs it: not every form of `Range` is safelisted.
+fn allows_range(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(header::ACCESS_CONTROL_ALLOW_HEADERS);
+    let mut names = fields
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    names.any(|name| name.trim() == "*" || name.trim().eq_ignore_ascii_case("range"))
+}
+
+/// A presigned URL's refusal in the words that advice goes by.
+fn refusal(status: u16, code: &str) -> BackendError {
+    match status {
+        404 => BackendError::NotFound,
+        429 | 503 => BackendError::Throttled(code.to_owned()),
+        500..=599 => BackendError::Unavailable(code.to_owned()),
+        _ => BackendError::AccessDenied(code.to_owned()),
+    }
+}
+
+/// The text of `<Code>`, which the error documents of S3, Google and Azure have, where it is a plain word.
 fn error_code(document: &Bytes) -> Option<String> {
     let document = std::str::from_utf8(document).ok()?;
     let (_, rest) = document.split_once("<Code>")?;

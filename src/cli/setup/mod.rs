@@ -117,21 +117,7 @@ fn setup(config: &Config, storage: &StorageConfig, args: &SetupArgs) -> Setup {
         principal: args.principal.as_deref(),
         list: args.list,
     };
-    let parts = match &storage.backend {
-        BackendConfig::S3(s3) => aws::parts(s3, &wanted),
-        BackendConfig::Local(local) => vec![Part {
-            name: "permissions",
-            purpose: "reading for the user that Lockgate runs as, here lockgate".into(),
-            content: Content::Commands(format!(
-                "setfacl -R -m u:lockgate:rX {}",
-                shell(&local.root.display().to_string())
-            )),
-        }],
-        BackendConfig::Azure(azure) => azure::parts(&azure.account, &azure.container, &wanted),
-        BackendConfig::Gcs(gcs) => gcs::parts(&gcs.bucket, &wanted),
-        BackendConfig::Databricks(databricks) => databricks::parts(&databricks.volume, &wanted),
-        BackendConfig::Redis(redis) => redis::parts(redis, &wanted),
-    };
+    let parts = parts(storage, &wanted);
     Setup {
         storage: storage.id.to_string(),
         kind: super::kind(storage),
@@ -141,6 +127,45 @@ fn setup(config: &Config, storage: &StorageConfig, args: &SetupArgs) -> Setup {
         },
         parts,
     }
+}
+
+fn parts(storage: &StorageConfig, wanted: &Wanted<'_>) -> Vec<Part> {
+    match &storage.backend {
+        BackendConfig::S3(s3) => aws::parts(s3, wanted),
+        BackendConfig::Local(local) => vec![Part {
+            name: "permissions",
+            purpose: "reading for the user that Lockgate runs as, here lockgate".into(),
+            content: Content::Commands(format!(
+                "setfacl -R -m u:lockgate:rX {}",
+                shell(&local.root.display().to_string())
+            )),
+        }],
+        BackendConfig::Azure(azure) => azure::parts(&azure.account, &azure.container, wanted),
+        BackendConfig::Gcs(gcs) => gcs::parts(&gcs.bucket, wanted),
+        BackendConfig::Databricks(databricks) => databricks::parts(&databricks.volume, wanted),
+        BackendConfig::Redis(redis) => redis::parts(redis, wanted),
+    }
+}
+
+/// The CORS rules that let pages of these origins read, and how they are put in force, on one line: for `check`.
+pub(super) fn cors(storage: &StorageConfig, origins: &[&str]) -> String {
+    let origins: Vec<_> = origins.iter().map(|&origin| origin.to_owned()).collect();
+    let wanted = Wanted {
+        prefix: String::new(),
+        redirect: true,
+        origins: &origins,
+        principal: None,
+        list: false,
+    };
+    let parts = parts(storage, &wanted);
+    let cors = parts.iter().filter(|part| part.name.starts_with("cors"));
+    let lines: Vec<_> = cors
+        .map(|part| match &part.content {
+            Content::Document { file, json } => format!("{file}: {json}"),
+            Content::Commands(lines) => lines.clone(),
+        })
+        .collect();
+    lines.join("; then ")
 }
 
 impl Wanted<'_> {

@@ -149,8 +149,33 @@ impl Azurite {
         self.client.fetch(request).await.expect("an answer")
     }
 
-    /// A SAS of the whole container, to read and to list, that ends `from_now`.
+    /// Lets pages of these origins (comma-separated) read.
+    pub async fn allow_origins(&self, origins: &str) {
+        let rule = format!(
+            "<AllowedOrigins>{origins}</AllowedOrigins><AllowedMethods>GET,HEAD</AllowedMethods>\
+             <AllowedHeaders>range</AllowedHeaders><ExposedHeaders>*</ExposedHeaders>\
+             <MaxAgeInSeconds>60</MaxAgeInSeconds>"
+        );
+        let document = format!(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?><StorageServiceProperties><Cors><CorsRule>{rule}</CorsRule></Cors>\
+             </StorageServiceProperties>"
+        );
+        let path = "/?comp=properties&restype=service";
+        self.write(Method::PUT, path, &[], document.into()).await;
+    }
+
+    /// A SAS of the whole container, to read and to list.
     pub fn container_sas(&self, container: &str, ends_at: SystemTime) -> String {
+        self.container_sas_to("rl", container, ends_at)
+    }
+
+    /// A SAS of the whole container with these permissions.
+    pub fn container_sas_to(
+        &self,
+        permissions: &str,
+        container: &str,
+        ends_at: SystemTime,
+    ) -> String {
         let end = time::OffsetDateTime::from(ends_at)
             .replace_nanosecond(0)
             .expect("0 is one");
@@ -158,9 +183,10 @@ impl Azurite {
             .format(&time::format_description::well_known::Rfc3339)
             .expect("a time");
         let resource = format!("/blob/{ACCOUNT}/{container}");
-        let signed = format!("rl\n\n{end}\n{resource}\n\n\n\n{VERSION}\nc\n\n\n\n\n\n\n");
+        let signed =
+            format!("{permissions}\n\n{end}\n{resource}\n\n\n\n{VERSION}\nc\n\n\n\n\n\n\n");
         let signature = super::uri::percent(&mac(&signed));
-        format!("sv={VERSION}&sr=c&sp=rl&se={end}&sig={signature}")
+        format!("sv={VERSION}&sr=c&sp={permissions}&se={end}&sig={signature}")
     }
 
     async fn write(&self, method: Method, path: &str, fields: &[(&str, &str)], body: Bytes) {
@@ -174,7 +200,7 @@ impl Azurite {
             body.len().to_string()
         };
         let headers: String = fields.iter().map(|(n, v)| format!("{n}:{v}\n")).collect();
-        let resource = path.replacen('?', "\n", 1).replace('=', ":");
+        let resource = path.replacen(['?', '&'], "\n", 2).replace('=', ":");
         let signed = format!(
             "{method}\n\n\n{length}\n\n\n\n\n\n\n\n\n{headers}/{ACCOUNT}/{ACCOUNT}{resource}"
         );

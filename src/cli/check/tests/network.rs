@@ -8,7 +8,8 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use url::Url;
 
-use super::super::network::reach;
+use super::super::network::{Server, reach};
+use super::super::provider::Naming;
 use super::super::report::{Outcome, Step};
 
 /// A server that only shakes hands, whose certificate is for `name`; its port, and its authority in PEM.
@@ -40,10 +41,20 @@ async fn server(name: &str) -> (u16, String) {
     (port, pem)
 }
 
+async fn steps_to(url: &str, ca_file: Option<&std::path::Path>) -> Vec<Step> {
+    let naming = Naming::of(&crate::backend::config::BackendConfig::S3(Box::default()));
+    let url = &Url::parse(url).unwrap();
+    reach(&Server {
+        url,
+        ca_file,
+        naming,
+    })
+    .await
+}
+
 /// The last step that was come to.
 async fn last_step(url: &str, ca_file: Option<&std::path::Path>) -> Step {
-    let mut steps = reach(&Url::parse(url).unwrap(), ca_file).await;
-    steps.pop().unwrap()
+    steps_to(url, ca_file).await.pop().unwrap()
 }
 
 #[tokio::test]
@@ -87,6 +98,6 @@ async fn a_server_without_tls_is_told_apart() {
 
 #[tokio::test]
 async fn an_address_in_brackets_is_looked_up_without_them() {
-    let steps = reach(&Url::parse("http://[::1]:9/").unwrap(), None).await;
+    let steps = steps_to("http://[::1]:9/", None).await;
     assert_eq!(steps[0].outcome, Outcome::Ok, "{}", steps[0].detail);
 }
