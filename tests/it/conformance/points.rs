@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
-use lockgate::app::Parts;
+use lockgate::backend::retry::Retry;
 use lockgate::backend::{Backend, BackendError, Call, Condition, Conditional};
 use lockgate::object::{ETag, ObjectLocation, ObjectMeta};
 
@@ -138,7 +138,7 @@ pub async fn listed(
 
 /// Every key is listed once, whatever the page, and below a prefix no other. Nothing but the table's keys may be there.
 pub async fn listings(shop: &impl Shop) {
-    let (parts, bucket) = opened(shop);
+    let (backend, bucket) = opened(shop);
     let mut keys = keys::of(shop.kind());
     // As XML a name that is nothing but blanks cannot be told from none: such a blob is read, and not listed.
     keys.retain(|key| shop.kind() != Kind::Azure || !key.trim().is_empty());
@@ -152,7 +152,7 @@ pub async fn listings(shop: &impl Shop) {
         ("none/", 5),
     ] {
         let below: Vec<_> = keys.iter().filter(|key| key.starts_with(prefix)).collect();
-        let found = listed(&*parts.backend, &bucket, prefix, limit).await;
+        let found = listed(&backend, &bucket, prefix, limit).await;
         let lost: Vec<_> = below.iter().filter(|key| !found.contains(key)).collect();
         let more: Vec<_> = found.iter().filter(|key| !below.contains(key)).collect();
         let told = format!("{prefix:?}, {limit} a page: lost {lost:?}, more {more:?}");
@@ -223,8 +223,8 @@ pub async fn changes(shop: &impl Shop, gateway: &Gateway) {
     assert_eq!(last.compare(new, size - 9).await, (9, true));
 }
 
-/// The backend of a store, as a gateway has it, and the name of its bucket.
-fn opened(shop: &impl Shop) -> (Parts, Arc<str>) {
+/// The backend of a store, retried as in a gateway (fake-gcs-server resets a connection now and then), and the name of its bucket.
+fn opened(shop: &impl Shop) -> (impl Backend, Arc<str>) {
     let directory = tempfile::tempdir().expect("a directory");
     let file = Setup::over(&shop.section()).write(directory.path());
     let config = lockgate::config::load(&file, [])
@@ -232,7 +232,8 @@ fn opened(shop: &impl Shop) -> (Parts, Arc<str>) {
         .config;
     let rules = lockgate::app::storage_rules(&config);
     let parts = lockgate::app::backend(&config.storages[0], config.delivery.stall_timeout);
-    (parts.expect("a client"), rules.rules()[0].names.bucket())
+    let backend = Retry(parts.expect("a client").backend);
+    (backend, rules.rules()[0].names.bucket())
 }
 
 /// What a backend answered: metadata and bytes.
@@ -264,7 +265,7 @@ async fn read(backend: &dyn Backend, call: Call<'_>, range: Range<u64>) -> Read 
 
 /// A read is of the version that it names, and of no other.
 pub async fn versions(shop: &impl Shop) {
-    let (parts, bucket) = opened(shop);
+    let (backend, bucket) = opened(shop);
     let location = ObjectLocation {
         storage: "media".into(),
         epoch: 1,
@@ -273,7 +274,7 @@ pub async fn versions(shop: &impl Shop) {
     };
     let ask = async |condition, range| {
         let call = Call::about(&location).on(condition);
-        read(&*parts.backend, call, range).await
+        read(&backend, call, range).await
     };
     shop.put("version.mp4", Pattern(1).bytes(3000)).await;
     let (meta, bytes) = ask(Condition::None, 17..2000)
