@@ -12,7 +12,9 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use lockgate::backend::azure::Azure;
-use lockgate::backend::config::{AzureConfig, AzureCredentials, GcsConfig, S3Config, StaticCredentials};
+use lockgate::backend::config::{
+    AzureConfig, AzureCredentials, GcsConfig, S3Config, StaticCredentials,
+};
 use lockgate::backend::gcs::Gcs;
 use lockgate::backend::http::HttpClient;
 use lockgate::backend::s3::S3;
@@ -25,12 +27,21 @@ const ROUNDS: usize = 7;
 
 fn main() {
     let address = serve();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let (sdk, own) = (sdk(address).await, own(address));
         println!("CPU of the client's thread in µs, median of {ROUNDS} interleaved rounds");
-        println!("{:<28}{:>12}{:>12}{:>8}", "", "aws-sdk-s3", "lockgate", "ratio");
-        for (name, size, times) in [("GET of 100 KB", 100_000, 400), ("GET of 8 MiB", 8 << 20, 20)] {
+        println!(
+            "{:<28}{:>12}{:>12}{:>8}",
+            "", "aws-sdk-s3", "lockgate", "ratio"
+        );
+        for (name, size, times) in [
+            ("GET of 100 KB", 100_000, 400),
+            ("GET of 8 MiB", 8 << 20, 20),
+        ] {
             let (mut theirs, mut ours) = (Vec::new(), Vec::new());
             for _ in 0..ROUNDS {
                 theirs.push(cost(times, || get_by_sdk(&sdk, size)).await);
@@ -45,7 +56,10 @@ fn main() {
         }
         report("presigned GET", theirs, ours);
         println!("\nThe other stores over the same client, GET of 100 KB");
-        let others: [(&str, Box<dyn Backend>); 2] = [("gcs, anonymous", gcs(address)), ("azure, account key", azure(address))];
+        let others: [(&str, Box<dyn Backend>); 2] = [
+            ("gcs, anonymous", gcs(address)),
+            ("azure, account key", azure(address)),
+        ];
         for (name, store) in others {
             let mut rounds = Vec::new();
             for _ in 0..ROUNDS {
@@ -79,7 +93,8 @@ fn thread_cpu() -> Duration {
 }
 
 async fn sdk(address: SocketAddr) -> aws_sdk_s3::Client {
-    let keys = aws_credential_types::Credentials::new("AKIDEXAMPLE", "secret", None, None, "static");
+    let keys =
+        aws_credential_types::Credentials::new("AKIDEXAMPLE", "secret", None, None, "static");
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
         .region(aws_sdk_s3::config::Region::new("us-east-1"))
@@ -92,8 +107,16 @@ async fn sdk(address: SocketAddr) -> aws_sdk_s3::Client {
 }
 
 async fn get_by_sdk(client: &aws_sdk_s3::Client, size: usize) {
-    let request = client.get_object().bucket("media").key(format!("{size}")).if_match("\"v\"");
-    let answer = request.range(format!("bytes=0-{}", size - 1)).send().await.expect("an answer");
+    let request = client
+        .get_object()
+        .bucket("media")
+        .key(format!("{size}"))
+        .if_match("\"v\"");
+    let answer = request
+        .range(format!("bytes=0-{}", size - 1))
+        .send()
+        .await
+        .expect("an answer");
     let mut body = answer.body;
     let mut read = 0;
     while let Some(frame) = body.next().await {
@@ -104,7 +127,11 @@ async fn get_by_sdk(client: &aws_sdk_s3::Client, size: usize) {
 
 async fn presign_by_sdk(client: &aws_sdk_s3::Client) {
     let expiry = PresigningConfig::expires_in(Duration::from_secs(3600)).expect("an expiry");
-    let request = client.get_object().bucket("media").key("a b.png").response_content_type("image/png");
+    let request = client
+        .get_object()
+        .bucket("media")
+        .key("a b.png")
+        .response_content_type("image/png");
     assert!(request.presigned(expiry).await.expect("a url").uri().len() > 100);
 }
 
@@ -121,11 +148,19 @@ fn own(address: SocketAddr) -> S3 {
         }),
         ..S3Config::default()
     };
-    S3::new(config, HttpClient::new(None, Duration::from_secs(10)).expect("a client"))
+    S3::new(
+        config,
+        HttpClient::new(None, Duration::from_secs(10)).expect("a client"),
+    )
 }
 
 fn location(key: &str) -> ObjectLocation {
-    ObjectLocation { storage: "media".into(), epoch: 0, bucket: "media".into(), key: key.into() }
+    ObjectLocation {
+        storage: "media".into(),
+        epoch: 0,
+        bucket: "media".into(),
+        key: key.into(),
+    }
 }
 
 fn gcs(address: SocketAddr) -> Box<dyn Backend> {
@@ -136,7 +171,10 @@ fn gcs(address: SocketAddr) -> Box<dyn Backend> {
         identity: None,
         ca_file: None,
     };
-    Box::new(Gcs::new(config, HttpClient::new(None, Duration::from_secs(10)).expect("a client")))
+    Box::new(Gcs::new(
+        config,
+        HttpClient::new(None, Duration::from_secs(10)).expect("a client"),
+    ))
 }
 
 fn azure(address: SocketAddr) -> Box<dyn Backend> {
@@ -147,7 +185,10 @@ fn azure(address: SocketAddr) -> Box<dyn Backend> {
         credentials: AzureCredentials::AccountKey(Secret::new("c2VjcmV0")),
         ca_file: None,
     };
-    Box::new(Azure::new(config, HttpClient::new(None, Duration::from_secs(10)).expect("a client")))
+    Box::new(Azure::new(
+        config,
+        HttpClient::new(None, Duration::from_secs(10)).expect("a client"),
+    ))
 }
 
 async fn get_by_lockgate(s3: &S3, size: usize) {
@@ -161,8 +202,10 @@ async fn get_from(store: &dyn Backend, size: usize) {
 
 async fn get_on(store: &dyn Backend, size: usize, condition: Condition) {
     let location = location(&size.to_string());
-    let Conditional::Is(mut fetched) =
-        store.get(Call::about(&location).on(condition), 0..size as u64).await.expect("an answer")
+    let Conditional::Is(mut fetched) = store
+        .get(Call::about(&location).on(condition), 0..size as u64)
+        .await
+        .expect("an answer")
     else {
         panic!("not modified");
     };
@@ -174,25 +217,51 @@ async fn get_on(store: &dyn Backend, size: usize, condition: Condition) {
 }
 
 async fn presign_by_lockgate(s3: &S3) {
-    let options = PresignOptions { head_only: false, expiry: Duration::from_secs(3600), content_type: Some("image/png".into()) };
-    assert!(s3.presign(&location("a b.png"), &options).await.expect("a url").url.expose().len() > 100);
+    let options = PresignOptions {
+        head_only: false,
+        expiry: Duration::from_secs(3600),
+        content_type: Some("image/png".into()),
+    };
+    assert!(
+        s3.presign(&location("a b.png"), &options)
+            .await
+            .expect("a url")
+            .url
+            .expose()
+            .len()
+            > 100
+    );
 }
 
 /// Answers `/media/SIZE` with so many bytes, in a thread of its own.
 fn serve() -> SocketAddr {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         runtime.block_on(async move {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
-            sender.send(listener.local_addr().expect("an address")).expect("somebody waits");
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+                .await
+                .expect("a socket");
+            sender
+                .send(listener.local_addr().expect("an address"))
+                .expect("somebody waits");
             let bytes = Bytes::from(vec![7; 8 << 20]);
             loop {
                 let (stream, _) = listener.accept().await.expect("a connection");
                 let bytes = bytes.clone();
                 tokio::spawn(async move {
                     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-                        let size: usize = request.uri().path().rsplit('/').next().unwrap_or("").parse().unwrap_or(0);
+                        let size: usize = request
+                            .uri()
+                            .path()
+                            .rsplit('/')
+                            .next()
+                            .unwrap_or("")
+                            .parse()
+                            .unwrap_or(0);
                         let body = bytes.slice(..size);
                         async move {
                             Response::builder()
