@@ -34,6 +34,8 @@ impl Moto {
         let log = || said.reopen().expect("the file is there");
         let process = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
+            // The script names the interpreter by the path it was installed at; the directory may have moved since.
+            .arg(tools().join("py/bin/python"))
             .arg(program)
             .args(["-H", "127.0.0.1", "-p", "0"])
             // Far more than the test's own preparations: `reset-auth` turns the checks on.
