@@ -15,7 +15,7 @@ pub mod renewing;
 pub mod retry;
 pub mod s3;
 #[cfg(test)]
-mod stub;
+pub(crate) mod stub;
 
 use std::ops::Range;
 use std::pin::Pin;

@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use http::Request;
 use http_body_util::Empty;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
@@ -19,30 +17,15 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::backend::BackendError;
 use crate::backend::http::HttpClient;
-use crate::backend::stub::{Stub, answer};
+use crate::backend::stub::{self, Stub, answer};
 
 /// How storage shakes hands for `name`, and the file that makes it trusted.
 fn authority(name: &str) -> (TlsAcceptor, TempDir, PathBuf) {
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority_key = KeyPair::generate().unwrap();
-    let pem = authority.self_signed(&authority_key).unwrap().pem();
-    let issuer = Issuer::new(authority, authority_key);
-    let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new([name.to_owned()]).unwrap();
-    let leaf = leaf.signed_by(&key, &issuer).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], key)
-        .unwrap();
+    let (acceptor, pem) = stub::authority(name);
     let directory = tempfile::tempdir().unwrap();
     let ca_file = directory.path().join("ca.pem");
     std::fs::write(&ca_file, pem).unwrap();
-    (TlsAcceptor::from(Arc::new(config)), directory, ca_file)
+    (acceptor, directory, ca_file)
 }
 
 /// A proxy that joins every CONNECT to one port of this machine, or refuses it; the heads it was sent.
