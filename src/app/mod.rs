@@ -115,6 +115,7 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
     let memory = MemoryCache::new(&loaded.config.cache, move |_| {
         evictions.cache_eviction(Tier::Memory)
     });
+    let arena = memory.arena();
     let shelf = Shelf::new(Arc::new(memory), metrics.clone());
     let tls = loaded
         .config
@@ -154,7 +155,7 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         front,
     });
     let drain = server.drain;
-    let serving = listener.1.serve(
+    let serving = listener.1.sending_from(arena).serve(
         move |peer| desk.clone().service(peer),
         shutdown.clone(),
         drain,

@@ -1,7 +1,11 @@
 //! Chunks in memory, weighed in bytes. Admission and eviction are moka's TinyLFU: a sweep does not empty it.
 
-use async_trait::async_trait;
+use std::sync::Arc;
 
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::arena::Arena;
 use super::{CacheConfig, Chunk, ChunkKey, ChunkStore};
 
 /// What an entry costs beside its bytes: key, counters, moka's own nodes (measured by nobody; an upper guess that
@@ -11,10 +15,11 @@ const ENTRY_OVERHEAD: u64 = 512;
 /// The memory tier.
 pub struct MemoryCache {
     chunks: moka::sync::Cache<ChunkKey, Chunk>,
+    arena: Option<Arc<Arena>>,
 }
 
 impl MemoryCache {
-    /// Keeps at most `config.memory` bytes. `evicted` is called with an entry's weight when it goes.
+    /// Keeps at most `config.memory` bytes, in an arena where the system allows one. `evicted` is called with an entry's weight when it goes.
     pub fn new(config: &CacheConfig, evicted: impl Fn(u64) + Send + Sync + 'static) -> Self {
         let chunks = moka::sync::Cache::builder()
             .max_capacity(config.memory)
@@ -25,7 +30,18 @@ impl MemoryCache {
                 }
             })
             .build();
-        Self { chunks }
+        let arena = Arena::new(config.memory).inspect_err(|error| {
+            tracing::debug!(%error, "no arena: media is kept on the heap, and copied as it is sent");
+        });
+        Self {
+            chunks,
+            arena: arena.ok(),
+        }
+    }
+
+    /// Where chunks lie, for those who can send from there.
+    pub fn arena(&self) -> Option<Arc<Arena>> {
+        self.arena.clone()
     }
 }
 
@@ -35,6 +51,10 @@ fn weight(chunk: &Chunk) -> u64 {
 
 #[async_trait]
 impl ChunkStore for MemoryCache {
+    fn gather(&self, frames: &[Bytes]) -> Chunk {
+        Chunk::gather(frames, self.arena.as_ref())
+    }
+
     async fn get(&self, key: &ChunkKey) -> Option<Chunk> {
         self.chunks.get(key)
     }

@@ -2,6 +2,7 @@
 //!
 //! A failing cache is a miss, never a failure. Reached only by `content`, which asks for a `ResolvedObject`.
 
+pub mod arena;
 pub mod memory;
 
 use std::sync::{Arc, Weak};
@@ -11,6 +12,7 @@ use bytes::Bytes;
 
 use crate::object::ObjectVersion;
 use crate::telemetry::CacheResult;
+use arena::{Arena, Filling};
 
 /// The unit of the cache and the window asked of storage: aligned, at most this many bytes (contract: 8 MiB).
 pub const CHUNK_SIZE: u64 = 8 << 20;
@@ -40,27 +42,23 @@ pub struct WeakChunk(Weak<[Bytes]>);
 
 impl Chunk {
     /// Gathers frames as they were received: copied once, so that what is kept is exactly what is weighed, and no
-    /// receive buffer lives on behind a slice of it.
-    pub fn gather(frames: &[Bytes]) -> Self {
+    /// receive buffer lives on behind a slice of it. Into the arena, where there is one with room.
+    pub fn gather(frames: &[Bytes], arena: Option<&Arc<Arena>>) -> Self {
         let mut left: usize = frames.iter().map(Bytes::len).sum();
         let mut segments = Vec::with_capacity(left.div_ceil(SEGMENT_SIZE));
-        let mut segment = Vec::with_capacity(left.min(SEGMENT_SIZE));
+        let mut segment = Segment::new(left.min(SEGMENT_SIZE), arena);
         for frame in frames {
             let mut frame = &frame[..];
             while !frame.is_empty() {
-                let (taken, rest) = frame.split_at(frame.len().min(SEGMENT_SIZE - segment.len()));
-                segment.extend_from_slice(taken);
+                let (taken, rest) = frame.split_at(frame.len().min(segment.room()));
+                segment.push(taken);
                 left -= taken.len();
                 frame = rest;
-                if segment.len() == SEGMENT_SIZE {
-                    let full =
-                        std::mem::replace(&mut segment, Vec::with_capacity(left.min(SEGMENT_SIZE)));
-                    segments.push(Bytes::from(full));
+                if segment.room() == 0 {
+                    let next = Segment::new(left.min(SEGMENT_SIZE), arena);
+                    segments.push(std::mem::replace(&mut segment, next).finish());
                 }
             }
-        }
-        if !segment.is_empty() {
-            segments.push(Bytes::from(segment));
         }
         Self {
             segments: segments.into(),
@@ -101,9 +99,58 @@ impl WeakChunk {
     }
 }
 
+/// A segment that is being filled.
+enum Segment {
+    Lent(Filling),
+    /// What is there, and how long it will be.
+    Heap(Vec<u8>, usize),
+}
+
+impl Segment {
+    fn new(length: usize, arena: Option<&Arc<Arena>>) -> Self {
+        match arena.and_then(|arena| arena.slot(length)) {
+            Some(filling) => Self::Lent(filling),
+            None => Self::Heap(Vec::with_capacity(length), length),
+        }
+    }
+
+    fn room(&self) -> usize {
+        match self {
+            Self::Lent(filling) => filling.room(),
+            Self::Heap(bytes, length) => length - bytes.len(),
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Lent(filling) => {
+                if let Err(error) = filling.push(bytes) {
+                    tracing::warn!(%error, "the cache's memory takes no more; going on without it");
+                    let mut kept = Vec::with_capacity(filling.filled().len() + filling.room());
+                    kept.extend_from_slice(filling.filled());
+                    kept.extend_from_slice(bytes);
+                    *self = Self::Heap(kept, filling.filled().len() + filling.room());
+                }
+            }
+            Self::Heap(kept, _) => kept.extend_from_slice(bytes),
+        }
+    }
+
+    fn finish(self) -> Bytes {
+        match self {
+            Self::Lent(filling) => filling.finish(),
+            Self::Heap(bytes, _) => Bytes::from(bytes),
+        }
+    }
+}
+
 /// A place that keeps chunks.
 #[async_trait]
 pub trait ChunkStore: Send + Sync {
+    /// Makes a chunk of frames as they were received, in the memory that suits this store.
+    fn gather(&self, frames: &[Bytes]) -> Chunk {
+        Chunk::gather(frames, None)
+    }
     /// The chunk, if it is kept.
     async fn get(&self, key: &ChunkKey) -> Option<Chunk>;
     /// Keeps a chunk, or does not.
@@ -161,7 +208,7 @@ mod tests {
                 .enumerate()
                 .map(|(i, &length)| Bytes::from(vec![i as u8 + 1; length]))
                 .collect();
-            let chunk = Chunk::gather(&frames);
+            let chunk = Chunk::gather(&frames, None);
             assert_eq!(chunk.len(), lengths.iter().sum::<usize>() as u64);
             let mut read = Vec::new();
             while let Some(bytes) = chunk.at(read.len() as u64) {
@@ -173,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_weak_hold_keeps_nothing() {
-        let chunk = Chunk::gather(&[Bytes::from_static(b"abc")]);
+        let chunk = Chunk::gather(&[Bytes::from_static(b"abc")], None);
         let weak = chunk.downgrade();
         assert_eq!(weak.upgrade(), Some(chunk.clone()));
         drop(chunk);

@@ -68,7 +68,7 @@ impl Fetch {
     pub async fn run(self, filling: Filling, first: Option<Begun>, chunks: Arc<dyn ChunkStore>) {
         match self.fill(&filling.window, first).await {
             Ok(()) => {
-                let chunk = filling.window.finish();
+                let chunk = filling.window.finish(|frames| chunks.gather(frames));
                 let length = chunk.len();
                 chunks.put(self.key.clone(), chunk).await;
                 filling.windows.finished(self.key, length);

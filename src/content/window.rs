@@ -110,8 +110,8 @@ impl Window {
         self.grown.notify_waiters();
     }
 
-    /// The writer's: all bytes are in.
-    pub fn finish(&self) -> Chunk {
+    /// The writer's: all bytes are in. `gather` copies them into the memory they are kept in.
+    pub fn finish(&self, gather: impl FnOnce(&[Bytes]) -> Chunk) -> Chunk {
         let frames: Vec<Bytes> = match &*self.state() {
             State::Growing(frames) | State::Failed(frames, _) => frames
                 .frames
@@ -121,7 +121,7 @@ impl Window {
             State::Whole(chunk) => return chunk.clone(),
         };
         // Copied outside the lock: readers go on meanwhile.
-        let chunk = Chunk::gather(&frames);
+        let chunk = gather(&frames);
         *self.state() = State::Whole(chunk.clone());
         self.grown.notify_waiters();
         chunk
@@ -149,6 +149,10 @@ mod tests {
 
     use super::*;
 
+    fn heap(frames: &[Bytes]) -> Chunk {
+        Chunk::gather(frames, None)
+    }
+
     #[tokio::test]
     async fn a_follower_reads_along_as_the_window_grows() {
         let window = Arc::new(Window::default());
@@ -166,7 +170,7 @@ mod tests {
             window.push(Bytes::from_static(frame.as_bytes()));
             tokio::task::yield_now().await;
         }
-        assert_eq!(window.finish().len(), 10);
+        assert_eq!(window.finish(heap).len(), 10);
         assert_eq!(follower.await.expect("joins"), b"0123456789");
         assert_eq!(&window.at(7).await.expect("bytes")[..], b"789");
     }

@@ -142,7 +142,7 @@ mod tests {
             let Joined::Leads(window) = windows.join(&key(index)) else {
                 panic!("nobody was there")
             };
-            window.finish();
+            window.finish(|frames| crate::cache::Chunk::gather(frames, None));
             windows.finished(key(index), CHUNK_SIZE);
         }
         let kept = windows.board().windows.len() as u64;

@@ -16,9 +16,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, Tasks};
+use super::sending::Sending;
 use super::tls::Tls;
 pub use super::watch::Timeouts;
 use super::watch::{Activity, Counted};
+use crate::cache::arena::Arena;
 
 /// Connections at once; more wait in the kernel's queue. At some 30 KB each with TLS this is 600 MB, and it stays below
 /// the 65,536 file descriptors that a service is commonly given, storage's own connections included.
@@ -49,6 +51,7 @@ pub struct Listener {
     tls: Option<Arc<Tls>>,
     timeouts: Timeouts,
     max_connections: usize,
+    arena: Option<Arc<Arena>>,
 }
 
 impl Listener {
@@ -74,6 +77,7 @@ impl Listener {
             tls,
             timeouts: Timeouts::default(),
             max_connections: MAX_CONNECTIONS,
+            arena: None,
         })
     }
 
@@ -88,6 +92,11 @@ impl Listener {
             max_connections,
             ..self
         }
+    }
+
+    /// What lies in this arena is sent to plain connections without a copy.
+    pub fn sending_from(self, arena: Option<Arc<Arena>>) -> Self {
+        Self { arena, ..self }
     }
 
     /// The address, with the port that the system chose where it was 0.
@@ -127,6 +136,7 @@ impl Listener {
             let connection = handle(
                 stream,
                 self.tls.clone(),
+                self.arena.clone(),
                 make_service(peer),
                 self.timeouts,
                 tasks.clone(),
@@ -186,6 +196,7 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 async fn handle<S, B>(
     stream: TcpStream,
     tls: Option<Arc<Tls>>,
+    arena: Option<Arc<Arena>>,
     service: S,
     timeouts: Timeouts,
     tasks: Tasks,
@@ -203,10 +214,11 @@ async fn handle<S, B>(
         return;
     }
     let activity = Arc::new(Activity::default());
-    let stream = Counted::new(stream, Arc::clone(&activity));
     let Some(tls) = tls else {
+        let stream = Counted::new(Sending::new(stream, arena), Arc::clone(&activity));
         return connection::serve(stream, service, activity, timeouts, &tasks).await;
     };
+    let stream = Counted::new(stream, Arc::clone(&activity));
     let handshake = tokio::time::timeout(timeouts.handshake, tls.acceptor().accept(stream));
     match tasks.finish.run_until_cancelled(handshake).await {
         Some(Ok(Ok(stream))) => {

@@ -18,6 +18,7 @@ pub mod preconditions;
 pub mod recheck;
 pub mod request;
 pub mod response;
+mod sending;
 mod session;
 pub mod tls;
 mod watch;
