@@ -19,6 +19,8 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 use url::Url;
 
+use super::resolver::Resolver;
+
 type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The proxy that the environment names for a server, as a URL; none for servers that are not `https`.
@@ -32,12 +34,12 @@ pub fn proxy_of(server: &Url) -> Option<Url> {
 /// Connects over TCP, through a proxy where one is named.
 #[derive(Clone)]
 pub(super) struct ProxyConnector {
-    tcp: HttpConnector,
+    tcp: HttpConnector<Resolver>,
     proxies: Arc<Matcher>,
 }
 
 impl ProxyConnector {
-    pub(super) fn new(tcp: HttpConnector, proxies: Matcher) -> Self {
+    pub(super) fn new(tcp: HttpConnector<Resolver>, proxies: Matcher) -> Self {
         let proxies = Arc::new(proxies);
         Self { tcp, proxies }
     }
@@ -65,7 +67,7 @@ impl Service<Uri> for ProxyConnector {
 }
 
 async fn tunnel(
-    tcp: HttpConnector,
+    tcp: HttpConnector<Resolver>,
     proxy: Intercept,
     destination: Uri,
 ) -> Result<TokioIo<TcpStream>, BoxError> {

@@ -2,9 +2,11 @@
 //!
 //! Knows no person: what it is handed is a `ResolvedObject`, which only a `Permit` makes. Metadata is believed for
 //! `cache.metadata_max_age` and revalidated with `If-None-Match` (RFC 9111 §4.3); every read is pinned to its version.
+//! While storage is down what is known of a version is believed for `cache.stale_if_error` more (RFC 5861 §4).
 
 mod fetch;
 mod open;
+mod outage;
 pub mod plan;
 mod single_flight;
 mod slots;
@@ -25,7 +27,8 @@ use crate::range::ByteRange;
 use crate::resolve::ResolvedObject;
 use crate::telemetry::{Metrics, Tier};
 use fetch::{Begun, Fetch, Filling};
-use open::Question;
+use open::{Answered, Question};
+use outage::Outage;
 use single_flight::SingleFlight;
 use slots::Slots;
 pub use stream::ContentStream;
@@ -45,6 +48,9 @@ const MAX_METADATA: u64 = 200_000;
 pub struct ContentConfig {
     /// How long metadata is believed without asking storage: a changed object is noticed after at most this long.
     pub metadata_max_age: Duration,
+    /// For how long more while storage cannot be asked: a changed object goes unnoticed for as long as storage is
+    /// down, and for this long at most. Access is checked all the same.
+    pub stale_if_error: Duration,
 }
 
 /// Why there are no bytes. `serve::error` chooses the status.
@@ -70,12 +76,23 @@ pub enum FirstRead {
     At(u64),
 }
 
+impl FirstRead {
+    /// The chunk that is read first, where that is known.
+    fn index(self) -> Option<u64> {
+        match self {
+            Self::At(position) if position <= MAX_POSITION => Some(plan::chunk_index(position)),
+            Self::At(_) | Self::Unknown => None,
+        }
+    }
+}
+
 /// One storage to read from.
 #[derive(Clone)]
 pub struct Store {
     backend: Arc<dyn Backend>,
     presign: Option<Arc<dyn Presign>>,
     slots: Slots,
+    outage: Outage,
 }
 
 impl Store {
@@ -85,6 +102,7 @@ impl Store {
             backend,
             presign,
             slots: Slots::default(),
+            outage: Outage::default(),
         }
     }
 }
@@ -93,7 +111,7 @@ impl Store {
 pub struct Shelf {
     chunks: Arc<dyn ChunkStore>,
     known: moka::sync::Cache<ObjectLocation, Known>,
-    opens: SingleFlight<(ObjectLocation, Option<u64>), Result<Known, BackendError>>,
+    opens: SingleFlight<(ObjectLocation, Option<u64>), Result<Answered, BackendError>>,
     windows: Arc<Windows>,
     tasks: Tasks,
     metrics: Arc<Metrics>,
@@ -138,11 +156,19 @@ struct Known {
     vouched_at: Instant,
 }
 
+impl Known {
+    fn age(&self) -> Duration {
+        self.vouched_at.elapsed()
+    }
+}
+
 /// An object that was opened: its metadata, and the way to its bytes.
 #[derive(Clone)]
 pub struct Opened {
     object: Object,
     status: CacheStatus,
+    /// The chunk whose fetch this opening began.
+    begun: Option<u64>,
 }
 
 impl Opened {
@@ -158,7 +184,7 @@ impl Opened {
 
     /// The bytes of a range of this version.
     pub fn stream(&self, range: &ByteRange) -> ContentStream {
-        ContentStream::new(self.object.clone(), range.range(), self.status)
+        ContentStream::new(self.object.clone(), range.range(), self.status, self.begun)
     }
 }
 
@@ -183,8 +209,8 @@ impl Reader {
         }
     }
 
-    /// Learns what the object is, from memory where that is fresh, else from storage: by the very request that
-    /// brings the first bytes where that is possible.
+    /// Learns what the object is, from memory where that is fresh or storage is down, else from storage: by the very
+    /// request that brings the first bytes where that is possible.
     pub async fn open(
         &self,
         resolved: &ResolvedObject,
@@ -193,53 +219,65 @@ impl Reader {
     ) -> Result<Opened, ContentError> {
         let store = self.store(resolved)?;
         let location = resolved.location();
-        let opened = |known, status: CacheStatus| {
-            self.shelf
-                .metrics
-                .cache_request(Tier::Metadata, status.into());
-            let (store, shelf) = (store.clone(), self.shelf.clone());
-            Opened {
-                object: Object {
-                    known,
-                    store,
-                    shelf,
-                    traceparent: traceparent.map(str::to_owned),
-                },
-                status,
-            }
-        };
-        let known = self.shelf.known.get(location);
-        if let Some(known) = &known
-            && known.vouched_at.elapsed() < self.config.metadata_max_age
-        {
-            return Ok(opened(known.clone(), CacheStatus::Hit));
-        }
-        let index = match first {
-            FirstRead::At(position) if position <= MAX_POSITION => {
-                Some(plan::chunk_index(position))
-            }
-            FirstRead::At(_) | FirstRead::Unknown => None,
-        };
         let question = Question {
             store: store.clone(),
             shelf: self.shelf.clone(),
             location: location.clone(),
-            known: known.clone(),
-            index,
+            known: self.shelf.known.get(location),
+            index: first.index(),
             traceparent: traceparent.map(str::to_owned),
         };
-        let (fresh, leads) = self.ask(&question).await?;
-        let status = match &known {
-            _ if !leads => CacheStatus::Updating,
-            Some(known) if known.version == fresh.version => CacheStatus::Revalidated,
-            Some(_) | None => CacheStatus::Miss,
-        };
-        Ok(opened(fresh, status))
+        let (answered, status) = self.learn(&question).await?;
+        self.shelf
+            .metrics
+            .cache_request(Tier::Metadata, status.into());
+        Ok(Opened {
+            object: Object {
+                is_stale: status == CacheStatus::Stale,
+                ..question.object(answered.known)
+            },
+            status,
+            begun: answered.begun,
+        })
     }
 
-    /// Asks, or shares the answer of who asks already.
-    async fn ask(&self, question: &Question) -> Result<(Known, bool), BackendError> {
+    async fn learn(&self, question: &Question) -> Result<(Answered, CacheStatus), BackendError> {
+        let known = question.known.as_ref();
+        let max_age = self.config.metadata_max_age;
+        if let Some(known) = known.filter(|known| known.age() < max_age) {
+            return Ok((known.clone().into(), CacheStatus::Hit));
+        }
+        let stale = known.filter(|known| known.age() < max_age + self.config.stale_if_error);
+        let outage = &question.store.outage;
+        if let Some(stale) = stale.filter(|_| outage.known().is_some()) {
+            if let Some(trial) = outage.trial() {
+                self.shelf.tasks.spawn(question.clone().try_again(trial));
+            }
+            return Ok((stale.clone().into(), CacheStatus::Stale));
+        }
+        match (self.ask(question).await, stale) {
+            (Ok((answered, leads)), _) => {
+                let status = match known {
+                    _ if !leads => CacheStatus::Updating,
+                    Some(known) if known.version == answered.known.version => {
+                        CacheStatus::Revalidated
+                    }
+                    Some(_) | None => CacheStatus::Miss,
+                };
+                Ok((answered, status))
+            }
+            (Err(error), Some(stale)) if error.is_outage() => {
+                tracing::debug!(%error, "storage is down: what is known of an object is believed on");
+                Ok((stale.clone().into(), CacheStatus::Stale))
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// Asks, or shares the answer of who asks already. A failure is not shared: who did not ask tries once.
+    async fn ask(&self, question: &Question) -> Result<(Answered, bool), BackendError> {
         let key = (question.location.clone(), question.index);
+        let mut shared_failure = false;
         for _ in 0..MAX_ASKS {
             let asked = |interest| question.clone().answer(interest);
             let (answer, leads) = self
@@ -247,9 +285,15 @@ impl Reader {
                 .opens
                 .run(&self.shelf.tasks, key.clone(), asked)
                 .await;
-            // Given up: those who asked first had left just before this one came.
-            if let Some(answer) = answer {
-                return Ok((answer?, leads));
+            match answer {
+                // Given up: those who asked first had left just before this one came.
+                None => {}
+                Some(Err(error)) if !leads && !shared_failure && error.is_transient() => {
+                    shared_failure = true;
+                }
+                Some(Err(error)) => return Err(error),
+                Some(Ok(answered)) if leads => return Ok((answered, true)),
+                Some(Ok(answered)) => return Ok((answered.known.into(), false)),
             }
         }
         Err(BackendError::Unavailable("the request was given up".into()))
@@ -282,14 +326,21 @@ pub(crate) struct Object {
     store: Store,
     shelf: Arc<Shelf>,
     traceparent: Option<String>,
+    /// Whether its version is believed in because storage is down.
+    is_stale: bool,
 }
 
 impl Object {
-    /// Where a chunk's bytes are to be had: cached, under way, or from a fetch that begins now.
-    async fn source(&self, index: u64) -> (Source, CacheStatus) {
-        match self.shelf.chunks.get(&self.key(index)).await {
-            Some(chunk) => (Source::Cached(chunk), CacheStatus::Hit),
-            None => self.join(index, None),
+    /// Where a chunk's bytes are to be had: cached, under way, or from a fetch that begins now. Of a version that is
+    /// believed in because storage is down nothing is fetched while it still is.
+    async fn source(&self, index: u64) -> Result<(Source, CacheStatus), BackendError> {
+        let key = self.key(index);
+        if let Some(chunk) = self.shelf.chunks.get(&key).await {
+            return Ok((Source::Cached(chunk), CacheStatus::Hit));
+        }
+        match self.store.outage.known() {
+            Some(error) if self.is_stale && !self.shelf.windows.has(&key) => Err(error),
+            Some(_) | None => Ok(self.join(index, None)),
         }
     }
 
@@ -310,9 +361,10 @@ impl Object {
         let fetch = Fetch {
             backend: self.store.backend.clone(),
             slots: self.store.slots.clone(),
+            outage: self.store.outage.clone(),
             key: key.clone(),
             range: plan::chunk_range(index, self.known.meta.complete_length),
-            complete_length: self.known.meta.complete_length,
+            meta: self.known.meta.clone(),
             traceparent: self.traceparent.clone(),
         };
         let filling = Filling::new(key, window.clone(), self.shelf.windows.clone());

@@ -139,7 +139,12 @@ impl Failure {
     /// The fields that a status asks for beside the document.
     fn add_fields(&self, status: StatusCode, headers: &mut HeaderMap) {
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, seconds(RETRY_AFTER_UNAVAILABLE));
+            let told = match self {
+                Self::Content(ContentError::Backend(error)) => error.retry_after(),
+                _ => None,
+            };
+            let retry_after = told.unwrap_or(RETRY_AFTER_UNAVAILABLE);
+            headers.insert(header::RETRY_AFTER, seconds(retry_after));
         }
         if let Self::Auth(error) = self
             && status == StatusCode::UNAUTHORIZED
@@ -308,7 +313,7 @@ fn content_problem(error: &ContentError) -> Problem {
             )
         }
         ContentError::Backend(
-            BackendError::Throttled(_)
+            BackendError::Throttled { .. }
             | BackendError::Unavailable(_)
             | BackendError::CredentialsUnavailable(_),
         ) => problem(
