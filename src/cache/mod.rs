@@ -3,6 +3,7 @@
 //! A failing cache is a miss, never a failure. Reached only by `content`, which asks for a `ResolvedObject`.
 
 pub mod arena;
+pub mod disk;
 pub mod memory;
 
 use std::sync::{Arc, Weak};
