@@ -74,7 +74,7 @@ def start(options: argparse.Namespace, directory: Path, servers: Servers) -> dic
     say_step(options, f"Label Studio {studio.version}")
     studio.start(servers)
     say_step(options, "projects and media")
-    seeded = seed.fill(studio.base, users["admin"]["token"], garage, files, local_root)
+    seeded = seed.fill(studio.base, users["admin"]["token"], garage, files, local_root, not options.direct)
     instance = {
         "label_studio": studio.base, "lockgate": studio.base, "garage": garage.endpoint, "admin": None,
         "directory": str(directory), "media": str(options.target / "media"), "access_log": None,

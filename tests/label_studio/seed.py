@@ -63,25 +63,30 @@ EVERYTHING = """<View><Header value="$title"/><Choices name="choice" toName="tit
 ODD_KEY = "odd/a b+c (1) é ü 日本.png"
 
 
-def fill(base: str, token: str, garage: Garage, files: dict[str, Path], local_root: Path) -> dict:
-    """Uploads and creates everything; what there is, by name."""
+def fill(
+    base: str, token: str, garage: Garage, files: dict[str, Path], local_root: Path, presign: bool
+) -> dict:
+    """Uploads and creates everything; what there is, by name. `presign` is for the projects of one kind: without a
+
+    gateway the editor cannot follow a presigned URL into a bucket that knows no CORS.
+    """
     uploads = Uploads(garage, files)
     uploads.all()
     api = Api(base, token)
     projects, tasks = {}, {}
     for kind, (title, config, data) in KINDS.items():
         projects[kind] = api.project(title, config)
-        api.s3_storage(projects[kind], garage, PREFIX, presign=True)
+        api.s3_storage(projects[kind], garage, PREFIX, presign)
         tasks[kind] = [
             api.task(projects[kind], {field: uri(name) for field, name in one.items()}) for one in data
         ]
     named = {name: uri(name) for name in [*files, ODD_KEY, "missing.png"] if name != "other.png"}
     named["outside"] = f"s3://{BUCKET}/elsewhere/outside.png"
-    for name, title, presign in [
+    for name, title, presigned in [
         ("everything", "All media, by presigned URLs", True), ("streamed", "All media, streamed", False),
     ]:
         projects[name] = api.project(title, EVERYTHING)
-        api.s3_storage(projects[name], garage, PREFIX, presign)
+        api.s3_storage(projects[name], garage, PREFIX, presigned)
         tasks[name] = [api.task(projects[name], {"title": title, "media": list(named.values())})]
     projects["other"] = api.project("Another project, same bucket", EVERYTHING)
     api.s3_storage(projects["other"], garage, "other", presign=True)
