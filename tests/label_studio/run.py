@@ -93,6 +93,7 @@ def start_lockgate(options, directory: Path, servers: Servers, upstream: str, lo
     environment = {
         "PATH": os.environ.get("PATH", ""), "LOCKGATE_LOG": "info",
         "LOCKGATE__SERVER__ADMIN_LISTEN": "127.0.0.1:0", "LOCKGATE__LOG__ACCESS": str(home / "access.log"),
+        "RESOLVER_PROXY_MAX_RANGE_SIZE": str(media.WINDOW),
         "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
         "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(local_root),
     }

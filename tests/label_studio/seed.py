@@ -71,7 +71,7 @@ def fill(
     gateway the editor cannot follow a presigned URL into a bucket that knows no CORS.
     """
     uploads = Uploads(garage, files)
-    uploads.all()
+    contents = uploads.all()
     api = Api(base, token)
     projects, tasks = {}, {}
     for kind, (title, config, data) in KINDS.items():
@@ -80,7 +80,8 @@ def fill(
         tasks[kind] = [
             api.task(projects[kind], {field: uri(name) for field, name in one.items()}) for one in data
         ]
-    named = {name: uri(name) for name in [*files, ODD_KEY, "missing.png"] if name != "other.png"}
+    named = {name: uri(name) for name in [*files, "odd", "missing.png"] if name != "other.png"}
+    named["odd"] = uri(ODD_KEY)
     named["outside"] = f"s3://{BUCKET}/elsewhere/outside.png"
     for name, title, presigned in [
         ("everything", "All media, by presigned URLs", True), ("streamed", "All media, streamed", False),
@@ -102,7 +103,9 @@ def fill(
     })
     tasks["local"] = [api.task(projects["local"], {"image": "/data/local-files/?d=shared/small.png"})]
     objects = {**named, "unnamed": uri("unnamed.png"), "other": f"s3://{BUCKET}/other/other.png"}
-    return {"projects": projects, "tasks": tasks, "objects": objects}
+    return {"projects": projects, "tasks": tasks, "objects": {
+        name: {"uri": one, **contents.get(one, {})} for name, one in objects.items()
+    }}
 
 
 def uri(name: str) -> str:
@@ -115,8 +118,10 @@ class Uploads:
 
     def __init__(self, garage: Garage, files: dict[str, Path]):
         self._client, self._files = garage.client(), files
+        self._contents: dict[str, dict] = {}
 
-    def all(self) -> None:
+    def all(self) -> dict[str, dict]:
+        """What lies at each URI: the file it was made from, and the entity tag that storage gave it."""
         self._client.create_bucket(Bucket=BUCKET)
         for name in self._files:
             if name != "other.png":
@@ -125,11 +130,13 @@ class Uploads:
         self._put(f"{PREFIX}/unnamed.png", "other.png")
         self._put("elsewhere/outside.png", "other.png")
         self._put("other/other.png", "other.png")
+        return self._contents
 
     def _put(self, key: str, name: str) -> None:
         path = self._files[name]
         kind = media.TYPES[path.suffix]
-        self._client.put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes(), ContentType=kind)
+        put = self._client.put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes(), ContentType=kind)
+        self._contents[f"s3://{BUCKET}/{key}"] = {"file": str(path), "etag": put["ETag"].strip('"')}
 
 
 class Api:
