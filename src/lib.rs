@@ -37,4 +37,5 @@ pub mod object;
 pub mod project;
 pub mod range;
 pub mod secret;
+pub mod signed;
 pub mod telemetry;

@@ -16,6 +16,7 @@ const GROUND: &[&str] = &[
     "project",
     "range",
     "secret",
+    "signed",
     "telemetry",
 ];
 
@@ -91,6 +92,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("project", &[]),
     ("range", &[]),
     ("secret", &[]),
+    ("signed", &[]),
     ("telemetry", &[]),
 ];
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::StartError;
 use crate::auth::{Authenticator, SessionCookie};
-use crate::authority::AccessConfig;
 use crate::authority::file::FileAuthority;
+use crate::authority::{AccessConfig, AccessSource};
 use crate::backend::azure::Azure;
 use crate::backend::config::{AzureCredentials, BackendConfig};
 use crate::backend::databricks::Databricks;
@@ -126,7 +126,10 @@ async fn authenticator(config: &Config) -> Result<Arc<Authenticator>, StartError
 
 /// Reading 100,000 tasks takes a while: not on a thread that serves.
 async fn open_authority(config: AccessConfig) -> Result<Arc<FileAuthority>, StartError> {
-    match tokio::task::spawn_blocking(|| FileAuthority::open(config)).await {
+    let AccessSource::File(file) = config.source else {
+        return Err(StartError::Interrupted);
+    };
+    match tokio::task::spawn_blocking(move || FileAuthority::open(file, config.media)).await {
         Ok(opened) => Ok(opened?),
         Err(_) => Err(StartError::Interrupted),
     }

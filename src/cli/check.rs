@@ -179,8 +179,11 @@ fn held(uri: &MediaUri, chosen: &[Chosen<'_>]) -> Step {
 }
 
 fn access_list(config: &Config) -> Vec<Step> {
-    let file = config.access.file.display();
-    let opened = FileAuthority::open(config.access.clone());
+    let Some(list) = config.access.file() else {
+        return vec![];
+    };
+    let file = list.display();
+    let opened = FileAuthority::open(list.to_owned(), config.access.media);
     let checked = opened.and_then(|authority| {
         let ids: Vec<_> = config.storages.iter().map(|s| s.id.clone()).collect();
         authority.check_storages(&ids)?;

@@ -88,7 +88,12 @@ pub async fn run(config: &Path, args: &ExplainArgs) -> Result<ExitCode, CliError
 async fn explain(config: &Path, args: &ExplainArgs) -> Result<Explanation, CliError> {
     let target = args.target()?;
     let config = super::load(config)?.config;
-    let authority = FileAuthority::open(config.access.clone())?;
+    let Some(list) = config.access.file() else {
+        return Err(CliError::Usage(
+            "access.source is not a file: who may see what is decided elsewhere".into(),
+        ));
+    };
+    let authority = FileAuthority::open(list.to_owned(), config.access.media)?;
     let authenticator = Authenticator::new(config.auth.clone()).map_err(CliError::Auth)?;
     authenticator.loaded().await;
     let now = SystemTime::now();

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::raw;
 use super::reader::Reader;
 use super::{AccessLog, LogConfig};
-use crate::authority::AccessConfig;
+use crate::authority::{AccessConfig, AccessSource};
 use crate::cache::CacheConfig;
 use crate::content::ContentConfig;
 use crate::serve::tls::Tls;
@@ -165,7 +165,7 @@ pub fn access(reader: &mut Reader<'_>, written: Option<Value>) -> Option<AccessC
         Duration::ZERO..=DAY,
     );
     Some(AccessConfig {
-        file: reader.path(&file),
+        source: AccessSource::File(reader.path(&file)),
         media: access.media,
         max_age,
     })

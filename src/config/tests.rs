@@ -76,7 +76,7 @@ fn the_example_loads_as_it_stands() {
     );
     assert_eq!(config.server.limits.concurrent_streams, Some(32));
     assert_eq!(config.cache.memory, 512 << 20);
-    assert_eq!(config.access.file, Path::new("etc/projects.toml"));
+    assert_eq!(config.access.file(), Some(Path::new("etc/projects.toml")));
     assert_eq!(config.auth.leeway, Duration::from_secs(30));
     assert_eq!(config.delivery.max_range_size, None);
     let ids: Vec<_> = config.storages.iter().map(|s| s.id.as_str()).collect();
@@ -279,7 +279,10 @@ fn a_configuration_without_a_file_loads_from_text() {
         environment: environment(&[]),
     };
     let loaded = source.load().expect("it loads");
-    assert_eq!(loaded.config.access.file, Path::new("projects.toml"));
+    assert_eq!(
+        loaded.config.access.file(),
+        Some(Path::new("projects.toml"))
+    );
     assert!(loaded.files.is_empty());
 }
 
