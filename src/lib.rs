@@ -30,6 +30,7 @@ pub mod backend;
 pub mod cache;
 
 // Ground: imports nothing above it.
+pub mod ask;
 pub mod ids;
 pub mod located;
 pub mod media_uri;

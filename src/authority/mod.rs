@@ -4,6 +4,7 @@
 
 pub mod file;
 mod index;
+pub mod label_studio;
 mod list;
 mod mentions;
 mod tasks;

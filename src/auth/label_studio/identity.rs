@@ -157,9 +157,9 @@ mod tests {
     /// As Label Studio 1.23.2 answers, trimmed.
     fn knows(question: &Question) -> Reply {
         match question.fields.get("authorization").map(String::as_str) {
-            Some("Token anna") => {
-                json(r#"{"id":1,"first_name":"","email":"anna@example.com","active_organization":1}"#)
-            }
+            Some("Token anna") => json(
+                r#"{"id":1,"first_name":"","email":"anna@example.com","active_organization":1}"#,
+            ),
             Some("Token nameless") => json(r#"{"id":7,"email":""}"#),
             _ => (
                 401,
@@ -214,7 +214,10 @@ mod tests {
     async fn a_credential_is_who_label_studio_says_asked_once_for_all() {
         let it = fixture().await;
         let all = join_all((0..20).map(|_| it.who("Token anna"))).await;
-        assert!(all.iter().all(|who| who.as_deref().ok() == Some("anna@example.com")));
+        assert!(
+            all.iter()
+                .all(|who| who.as_deref().ok() == Some("anna@example.com"))
+        );
         assert_eq!(it.who("Token nameless").await.ok().as_deref(), Some("7"));
         assert_eq!(it.studio.count(WHOAMI), 2);
         it.later(599);
