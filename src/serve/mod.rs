@@ -35,6 +35,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Where health and metrics are served; none: nowhere.
     pub admin_listen: Option<SocketAddr>,
+    /// Where everything goes that is no media: scheme, host and port; none: nowhere.
+    pub upstream: Option<url::Url>,
     /// Certificate and key; none: plain HTTP.
     pub tls: Option<TlsFiles>,
     /// How long bodies may go on after SIGTERM.

@@ -12,7 +12,7 @@ use url::Url;
 /// How Label Studio is reached (`access.label_studio`); `config` fills it in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelStudioConfig {
-    /// Its base, as a client in front of it would write it; a path before its routes is kept.
+    /// Scheme, host and port.
     pub url: Url,
     /// A CA to trust beside the system's, PEM.
     pub ca_file: Option<PathBuf>,
