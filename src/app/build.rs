@@ -26,6 +26,7 @@ use crate::serve::cors::Cors;
 use crate::serve::exchange::Recorder;
 use crate::serve::gate::Gate;
 use crate::serve::limits::Limits;
+use crate::serve::upstream::Upstream;
 
 /// What the gate was made of, to be kept where a reload does not change it.
 pub(super) struct InForce {
@@ -33,6 +34,7 @@ pub(super) struct InForce {
     pub(super) stores: Vec<OpenStore>,
     pub(super) judges: Judges,
     pub(super) limits: Arc<Limits>,
+    pub(super) upstream: Option<Arc<Upstream>>,
 }
 
 #[derive(Clone)]
@@ -63,6 +65,13 @@ pub(super) async fn build(
         }
         Some(_) | None => Arc::new(Limits::new(&config.server.limits)),
     };
+    let upstream = match before {
+        // Its connections stay.
+        Some(before) if before.loaded.config.server.upstream == config.server.upstream => {
+            before.upstream.clone()
+        }
+        Some(_) | None => open_upstream(config)?,
+    };
     let stores = open_stores(
         config,
         before.map_or(&[], |before| &before.stores),
@@ -90,6 +99,7 @@ pub(super) async fn build(
         limits: limits.clone(),
         cors: Cors::new(&config.server.allowed_origins),
         delivery: config.delivery.clone(),
+        upstream: upstream.clone(),
     };
     Ok((
         gate,
@@ -98,8 +108,15 @@ pub(super) async fn build(
             stores,
             judges,
             limits,
+            upstream,
         },
     ))
+}
+
+fn open_upstream(config: &Config) -> Result<Option<Arc<Upstream>>, StartError> {
+    let url = config.server.upstream.as_ref();
+    let open = url.map(|url| Upstream::new(url, None).map_err(StartError::Upstream));
+    Ok(open.transpose()?.map(Arc::new))
 }
 
 fn open_stores(

@@ -20,6 +20,7 @@ pub mod request;
 pub mod response;
 mod session;
 pub mod tls;
+pub mod upstream;
 mod watch;
 
 pub use desk::{Desk, Front};
