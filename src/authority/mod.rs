@@ -104,6 +104,14 @@ pub enum AccessSource {
 }
 
 impl AccessConfig {
+    /// How Label Studio is reached, where that is the source.
+    pub fn label_studio(&self) -> Option<&LabelStudioConfig> {
+        match &self.source {
+            AccessSource::LabelStudio(config) => Some(config),
+            AccessSource::File(_) => None,
+        }
+    }
+
     /// The access list, where that is the source.
     pub fn file(&self) -> Option<&Path> {
         match &self.source {

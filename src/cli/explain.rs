@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::CliError;
-use crate::app;
+use crate::app::{self, StartError};
 use crate::auth::{Annotator, AuthError, Authenticator, Credentials};
 use crate::authority::file::FileAuthority;
 use crate::authority::{Authority as _, Target};
@@ -90,11 +90,14 @@ async fn explain(config: &Path, args: &ExplainArgs) -> Result<Explanation, CliEr
     let config = super::load(config)?.config;
     let Some(list) = config.access.file() else {
         return Err(CliError::Usage(
-            "access.source is not a file: who may see what is decided elsewhere".into(),
+            "only an access list can be explained: with access.source = \"label-studio\" Label Studio decides, by the \
+             caller's own credential; ask Lockgate for the media with it, and see the access log"
+                .into(),
         ));
     };
     let authority = FileAuthority::open(list.to_owned(), config.access.media)?;
-    let authenticator = Authenticator::new(config.auth.clone()).map_err(CliError::Auth)?;
+    let auth = config.auth.clone().ok_or(StartError::NoTokens)?;
+    let authenticator = Authenticator::new(auth).map_err(CliError::Auth)?;
     authenticator.loaded().await;
     let now = SystemTime::now();
     let annotator = match authenticate(&authenticator, &args.token()?, now).await {

@@ -22,6 +22,9 @@ pub use names::Names;
 /// may be configured under it.
 pub const APPLICATION: &str = "application";
 
+/// The id of the storage that Label Studio signs for, wherever its objects lie; no storage may be configured under it.
+pub const LABEL_STUDIO: &str = "label-studio";
+
 /// A storage as the resolver sees it: what URIs it answers to, and within which bounds.
 #[derive(Clone, Debug)]
 pub struct StorageRule {

@@ -25,12 +25,12 @@ pub fn sent(headers: &HeaderMap) -> Option<String> {
 /// The value that an answer sets for the session's cookie; none where it sets none, or takes it away.
 pub fn set(headers: &HeaderMap) -> Option<&str> {
     let fields = headers.get_all(SET_COOKIE).iter();
-    let values = fields.filter_map(|field| {
+    let mut values = fields.filter_map(|field| {
         let pair = field.to_str().ok()?.split(';').next()?;
         let (name, value) = pair.split_once('=')?;
         (name.trim() == NAME).then(|| value.trim())
     });
-    values.last().filter(|value| is_plain(value))
+    values.next_back().filter(|value| is_plain(value))
 }
 
 /// The `Cookie` field as it goes on: every pair but the session's as it was, in one field, and then `session`.
