@@ -15,13 +15,13 @@ use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::proxy::ProxyConnector;
+use super::reach::{Forbidden, Reach};
 use super::{BackendError, ByteStream, Fetched};
 use crate::object::{ETag, ObjectMeta};
 
@@ -67,24 +67,30 @@ impl HttpClient {
     /// brings no byte for `stall_timeout`, the first one included, fails. Goes through the proxy that the environment
     /// names for a host.
     pub fn new(ca_file: Option<&Path>, stall_timeout: Duration) -> Result<Self, HttpClientError> {
-        Self::through(Matcher::from_env(), ca_file, stall_timeout)
+        Self::within(Reach::Anywhere, ca_file, stall_timeout)
+    }
+
+    /// The same for storage whose place somebody else names: connects only to what is within reach.
+    pub fn within(
+        reach: Reach,
+        ca_file: Option<&Path>,
+        stall_timeout: Duration,
+    ) -> Result<Self, HttpClientError> {
+        Self::through(Matcher::from_env(), reach, ca_file, stall_timeout)
     }
 
     /// The same through other proxies than the environment's.
     pub(super) fn through(
         proxies: Matcher,
+        reach: Reach,
         ca_file: Option<&Path>,
         stall_timeout: Duration,
     ) -> Result<Self, HttpClientError> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls_config(ca_file)?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(ProxyConnector::new(tcp, proxies));
+            .wrap_connector(ProxyConnector::new(proxies, reach, CONNECT_TIMEOUT));
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
@@ -123,6 +129,9 @@ impl HttpClient {
     ) -> Result<Response<Incoming>, BackendError> {
         match tokio::time::timeout(self.stall_timeout, self.client.request(request)).await {
             Err(_) => Err(BackendError::TimedOut("storage did not begin to answer")),
+            Ok(Err(error)) if causes(&error).any(|cause| cause.is::<Forbidden>()) => {
+                Err(BackendError::AccessDenied(Forbidden.to_string()))
+            }
             Ok(Err(error)) if error.is_connect() => Err(BackendError::Unavailable(format!(
                 "cannot connect: {}",
                 innermost(&error)
@@ -213,9 +222,16 @@ fn innermost(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
+/// An error, and what it comes from.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
 /// Whether something answered, in no form of HTTP: asking again would bring the same.
 fn is_no_http(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source())
+    causes(error)
         .filter_map(|error| error.downcast_ref::<hyper::Error>())
         .any(hyper::Error::is_parse)
 }

@@ -78,6 +78,7 @@ pub async fn answer(
     let answered = match permitted.object.delivery() {
         Delivery::Redirect => permitted.redirect().await,
         Delivery::Proxy => permitted.proxy(exchange).await,
+        Delivery::Application => Err(Failure::NotPassedOn),
     };
     // Storage may have taken its time: what was permitted then may no longer be.
     if admitted_at.elapsed() >= ASK_EVERY {

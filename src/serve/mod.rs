@@ -20,6 +20,7 @@ pub mod request;
 pub mod response;
 mod session;
 pub mod tls;
+pub mod upstream;
 mod watch;
 
 pub use desk::{Desk, Front};
@@ -35,6 +36,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Where health and metrics are served; none: nowhere.
     pub admin_listen: Option<SocketAddr>,
+    /// Where everything goes that is no media: scheme, host and port; none: nowhere.
+    pub upstream: Option<url::Url>,
     /// Certificate and key; none: plain HTTP.
     pub tls: Option<TlsFiles>,
     /// How long bodies may go on after SIGTERM.

@@ -15,7 +15,7 @@ use super::gate::Gate;
 use super::limits::StreamGuard;
 use crate::access::Denied;
 use crate::auth::Annotator;
-use crate::authority::Target;
+use crate::authority::{AuthorityError, Target};
 use crate::backend::BackendError;
 use crate::cache::CHUNK_SIZE;
 use crate::content::{ContentError, ContentStream};
@@ -118,7 +118,7 @@ impl Running {
 fn lost(failure: &Failure) -> Abort {
     match failure {
         Failure::Denied(Denied::Expired) => Abort::Expired,
-        Failure::Authority(_) => Abort::AccessUnavailable,
+        Failure::Authority(AuthorityError::Unavailable(_)) => Abort::AccessUnavailable,
         _ => Abort::Revoked,
     }
 }

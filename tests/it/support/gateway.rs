@@ -108,7 +108,7 @@ impl Setup {
         let directory = tempfile::tempdir().expect("a directory");
         let file = self.write(directory.path());
         let source = lockgate::app::Source {
-            file,
+            file: Some(file),
             environment: Vec::new(),
         };
         let running = lockgate::app::start(source, None)
