@@ -67,10 +67,13 @@ pub(super) async fn build(
     };
     let upstream = match before {
         // Its connections stay.
-        Some(before) if before.loaded.config.server.upstream == config.server.upstream => {
+        Some(before)
+            if before.loaded.config.server.upstream == config.server.upstream
+                && before.judges.sessions().is_some() == judges.sessions().is_some() =>
+        {
             before.upstream.clone()
         }
-        Some(_) | None => open_upstream(config)?,
+        Some(_) | None => open_upstream(config, &judges)?,
     };
     let stores = open_stores(
         config,
@@ -113,9 +116,9 @@ pub(super) async fn build(
     ))
 }
 
-fn open_upstream(config: &Config) -> Result<Option<Arc<Upstream>>, StartError> {
+fn open_upstream(config: &Config, judges: &Judges) -> Result<Option<Arc<Upstream>>, StartError> {
     let url = config.server.upstream.as_ref();
-    let open = url.map(|url| Upstream::new(url, None).map_err(StartError::Upstream));
+    let open = url.map(|url| Upstream::new(url, judges.sessions()).map_err(StartError::Upstream));
     Ok(open.transpose()?.map(Arc::new))
 }
 

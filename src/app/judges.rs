@@ -1,12 +1,19 @@
 //! Who judges: tokens and an access list, or Label Studio. A reload keeps of them what did not change.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::StartError;
+use super::build::storage_rules;
+use crate::ask::Asker;
+use crate::auth::label_studio::{LabelStudioIdentity, Sessions};
 use crate::auth::{AuthConfig, Authenticator, Identify};
 use crate::authority::file::FileAuthority;
+use crate::authority::label_studio::{Held, LabelStudioAuthority, OwnStorages};
 use crate::authority::{AccessSource, Authority, LabelStudioConfig};
+use crate::backend::config::BackendConfig;
 use crate::backend::http::HttpClient;
 use crate::backend::measured::Measured;
 use crate::backend::reach::Reach;
@@ -15,6 +22,7 @@ use crate::backend::signed::Signed;
 use crate::config::Config;
 use crate::content::Store;
 use crate::ids::StorageId;
+use crate::media_uri::MediaUri;
 use crate::project::MediaRule;
 use crate::resolve::LABEL_STUDIO;
 use crate::serve::exchange::Recorder;
@@ -37,6 +45,7 @@ pub(super) enum Judges {
 pub(super) struct LabelStudio {
     auth: Arc<dyn Identify>,
     authority: Arc<dyn Authority>,
+    sessions: Arc<Sessions>,
     urls: Arc<SignedUrls>,
     store: SignedStore,
 }
@@ -104,6 +113,11 @@ impl Judges {
         Some((LABEL_STUDIO.into(), store.clone()))
     }
 
+    /// The sessions of Label Studio that passed by, which whoever passes requests on to it keeps.
+    pub(super) fn sessions(&self) -> Option<Arc<Sessions>> {
+        Some(self.label_studio()?.sessions.clone())
+    }
+
     fn label_studio(&self) -> Option<&LabelStudio> {
         match self {
             Self::LabelStudio(label_studio) => Some(label_studio),
@@ -156,16 +170,69 @@ impl LabelStudio {
         before: Option<(&Config, &Self)>,
         recorder: &Recorder,
     ) -> Result<Self, StartError> {
-        let urls = before.map_or_else(Arc::default, |(_, kept)| kept.urls.clone());
+        let kept = before.map(|(_, kept)| kept);
+        let urls = kept.map_or_else(Arc::default, |kept| kept.urls.clone());
         let store = SignedStore::open(
             label_studio,
             config.delivery.stall_timeout,
-            before.map(|(_, kept)| &kept.store),
+            kept.map(|kept| &kept.store),
             &urls,
             recorder,
         )?;
-        Err(StartError::Interrupted)
+        let before = before.filter(|(old, kept)| {
+            old.access == config.access
+                && old.storages == config.storages
+                && kept.store.ca == store.ca
+        });
+        if let Some((_, kept)) = before {
+            return Ok(Self {
+                store,
+                ..kept.clone()
+            });
+        }
+        let asker = Asker::new(&label_studio.url, label_studio.ca_file.as_deref());
+        let asker = Arc::new(asker.map_err(StartError::AskLabelStudio)?);
+        // Who has logged out stays so.
+        let sessions = kept.map_or_else(Arc::default, |kept| kept.sessions.clone());
+        let own = own_storages(config);
+        let authority = LabelStudioAuthority::new(asker.clone(), &config.access, own, urls.clone());
+        Ok(Self {
+            auth: Arc::new(LabelStudioIdentity::new(asker, sessions.clone())),
+            authority: Arc::new(authority),
+            sessions,
+            urls,
+            store,
+        })
     }
+}
+
+/// Which of the storages of this configuration hold a URI, for Label Studio to say which of them may serve it.
+fn own_storages(config: &Config) -> OwnStorages {
+    let rules = storage_rules(config);
+    let roots: HashMap<StorageId, PathBuf> = config
+        .storages
+        .iter()
+        .filter_map(|storage| match &storage.backend {
+            BackendConfig::Local(local) => Some((storage.id.clone(), local.root.clone())),
+            _ => None,
+        })
+        .collect();
+    Arc::new(move |uri| {
+        let held = rules.rules().iter().filter_map(|rule| {
+            let key = rule.key(uri)?;
+            let named = match uri {
+                // Whether it names its storage is part of what is asked.
+                MediaUri::Local { .. } => uri.clone(),
+                _ => rule.names.uri(&key)?,
+            };
+            Some(Held {
+                storage: rule.id.clone(),
+                uri: named,
+                root: roots.get(&rule.id).cloned(),
+            })
+        });
+        held.collect()
+    })
 }
 
 impl SignedStore {

@@ -94,6 +94,9 @@ pub enum StartError {
     /// The storage that Label Studio signs for cannot be reached for a reason that lies here.
     #[error("access.label_studio: {0}")]
     LabelStudio(HttpClientError),
+    /// Label Studio cannot be asked for a reason that lies here.
+    #[error("access.label_studio: {0}")]
+    AskLabelStudio(std::io::Error),
     /// Tokens would have to be verified, and nothing says how.
     #[error("auth.jwt is missing")]
     NoTokens,
