@@ -95,7 +95,16 @@ async function visit(name, user) {
       if (screenshots) await page.screenshot({ path: join(screenshots, `${name}-${kind}-failed.png`) }).catch(() => {});
     }
   }
+  if (instance.access_log) await pageFromStorageIsNoScript(page).catch(error => failures.push(error.message.split('\n')[0]));
   await context.close();
+}
+
+/// Opened as a document of its own, with the session's cookie: its script would be one on the editor's origin.
+async function pageFromStorageIsNoScript(page) {
+  const uri = Buffer.from(instance.objects['page.html'].uri).toString('base64').replaceAll('+', '-').replaceAll('/', '_');
+  await page.goto(`${instance.lockgate}/tasks/${instance.tasks.everything[0]}/resolve/?fileuri=${uri}`);
+  const title = await page.title();
+  if (title !== 'untouched') throw new Error(`the script of a page from storage ran: the title is ${title}`);
 }
 
 async function logIn(page, user) {

@@ -41,6 +41,7 @@ def main() -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         servers.stop()
+        keep_logs(directory, options.target / "logs")
         shutil.rmtree(directory, ignore_errors=True)
     return 0
 
@@ -116,6 +117,13 @@ def addresses(log: Path) -> tuple[str, str] | None:
             said = {**said, **said.get("fields", {})}
             return said["listen"], said["admin"]
     return None
+
+
+def keep_logs(directory: Path, logs: Path) -> None:
+    """What the servers of the last run said, for whoever wonders why it failed."""
+    logs.mkdir(exist_ok=True)
+    for log in [*directory.glob("*.log"), *directory.glob("lockgate/*.log")]:
+        shutil.copy(log, logs / log.name)
 
 
 def say_step(options: argparse.Namespace, what: str) -> None:
