@@ -102,6 +102,7 @@ pub(super) async fn build(
         limits: limits.clone(),
         cors: Cors::new(&config.server.allowed_origins),
         delivery: config.delivery.clone(),
+        exchanges_tokens: config.auth.is_some(),
         upstream: upstream.clone(),
     };
     Ok((
