@@ -145,7 +145,8 @@ impl Upstream {
         Self { places, ..self }
     }
 
-    /// Sends a request on and gives its answer as it comes; `body`: none for a request without one.
+    /// Sends a request on and gives its answer as it comes; `body`: none for a request without one, or whose body was
+    /// read already. A request for media is sent on only by who has checked it.
     pub async fn forward(
         &self,
         parts: &Parts,
@@ -157,6 +158,7 @@ impl Upstream {
         let mut head = self.target.request(parts)?;
         let upgrade = websocket(parts, body.is_some());
         fields::for_the_upstream(&mut head.headers, parts, hop);
+        fields::frame(&mut head.headers, body.as_ref());
         if upgrade.is_some() {
             fields::ask_for_websocket(&mut head.headers);
         }
