@@ -130,7 +130,7 @@ pub(super) async fn build(
 
 fn open_upstream(config: &Config) -> Result<Option<Arc<Upstream>>, StartError> {
     let url = config.server.upstream.as_ref();
-    let open = url.map(|url| Upstream::new(url, None).map_err(StartError::Upstream));
+    let open = url.map(|url| Upstream::new(url, None, None).map_err(StartError::Upstream));
     Ok(open.transpose()?.map(Arc::new))
 }
 

@@ -26,7 +26,7 @@ impl Scene {
     async fn new(adapt: impl FnOnce(Upstream) -> Upstream) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let upstream = Upstream::new(&url.parse().unwrap(), Some(Arc::default())).unwrap();
+        let upstream = Upstream::new(&url.parse().unwrap(), None, Some(Arc::default())).unwrap();
         Self {
             listener,
             upstream: adapt(upstream),
@@ -214,4 +214,35 @@ async fn no_length_is_sent_without_its_body() {
     let empty = Request::post("/").header("content-length", "0");
     let (head, _, _stream) = scene.exchange(empty, answer).await;
     assert!(head.contains("content-length: 0\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn an_application_behind_tls_is_spoken_to_by_its_own_name_and_asked_for_the_clients() {
+    let (acceptor, authority) = crate::backend::stub::authority("localhost");
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca.path(), authority).unwrap();
+    let mut scene = Scene::new(|upstream| upstream).await;
+    let port = scene.listener.local_addr().unwrap().port();
+    let url: Url = format!("https://localhost:{port}").parse().unwrap();
+    for (ca_file, trusted) in [(None, false), (Some(ca.path()), true)] {
+        scene.upstream = Upstream::new(&url, ca_file, None).unwrap();
+        let answers = async {
+            let (stream, _) = scene.listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(stream).await.ok()?;
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.ok()?);
+            }
+            let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            String::from_utf8(head).ok()
+        };
+        let request = Request::get("/").header("host", "labels.example");
+        let (answer, head) = tokio::join!(scene.ask(request, None), answers);
+        assert_eq!(answer.is_ok(), trusted);
+        assert_eq!(
+            head.is_some_and(|head| head.contains("host: labels.example\r\n")),
+            trusted
+        );
+    }
 }
