@@ -15,6 +15,9 @@ use tokio::sync::OnceCell;
 use crate::object::ObjectLocation;
 use crate::secret::Secret;
 
+/// The id of the storage whose objects Label Studio signs for, wherever they lie; no storage may be configured under it.
+pub const LABEL_STUDIO: &str = "label-studio";
+
 /// What remembered URLs may take together: one is about 600 bytes, so tens of thousands of objects. One that was
 /// dropped comes back with the next decision about its object.
 const CAPACITY_BYTES: u64 = 64 << 20;

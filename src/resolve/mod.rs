@@ -22,8 +22,7 @@ pub use names::Names;
 /// may be configured under it.
 pub const APPLICATION: &str = "application";
 
-/// The id of the storage that Label Studio signs for, wherever its objects lie; no storage may be configured under it.
-pub const LABEL_STUDIO: &str = "label-studio";
+pub use crate::signed::LABEL_STUDIO;
 
 /// A storage as the resolver sees it: what URIs it answers to, and within which bounds.
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@
 //! what Label Studio has no storages for (Databricks, Redis, `local://`) the task must name it, whatever the rule.
 
 mod answers;
+mod asking;
 mod local;
 mod questions;
 mod signing;
@@ -35,8 +36,6 @@ use crate::signed::SignedUrls;
 use answers::Storage;
 use questions::{Kind, Lies, Not, Questions, Said};
 use signing::{Again, Object};
-
-pub use signing::STORAGE;
 
 /// One of Lockgate's own storages that holds a URI within its prefix and pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -25,10 +25,7 @@ use crate::authority::Target;
 use crate::media_uri::Provider;
 use crate::object::ObjectLocation;
 use crate::secret::Secret;
-use crate::signed::{NotSigned, SignedUrl, Signer};
-
-/// What stands in the place of a storage's id for objects behind Label Studio's URLs.
-pub const STORAGE: &str = "label-studio";
+use crate::signed::{LABEL_STUDIO, NotSigned, SignedUrl, Signer};
 
 /// An object of one of Label Studio's storages.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -98,7 +95,7 @@ impl Object {
         }
         let query: HashMap<_, _> = parsed.query_pairs().into_owned().collect();
         let location = ObjectLocation {
-            storage: STORAGE.into(),
+            storage: LABEL_STUDIO.into(),
             epoch: self.epoch(&parsed, &query),
             bucket: self.root().into(),
             key: self.key.clone(),

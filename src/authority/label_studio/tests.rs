@@ -38,10 +38,7 @@ pub(super) fn studio(question: &Question) -> Reply {
     };
     let segments: Vec<&str> = url.path().split('/').filter(|it| !it.is_empty()).collect();
     match segments[..] {
-        ["api", "tasks", id] => match tasks()
-            .into_iter()
-            .find(|task| task["id"].to_string() == id)
-        {
+        ["api", "tasks", id] => match tasks().into_iter().find(|task| is(&task["id"], id)) {
             Some(task) => reply(task),
             None => not_found(),
         },
@@ -56,6 +53,10 @@ pub(super) fn studio(question: &Question) -> Reply {
         ["tasks" | "projects", _, "resolve"] => resolve(&query("fileuri").expect("one")),
         _ => status(500),
     }
+}
+
+fn is(number: &Value, written: &str) -> bool {
+    number.as_u64() == written.parse().ok()
 }
 
 fn not_found() -> Reply {
@@ -116,7 +117,7 @@ fn page(project: &str, query: &str) -> Reply {
     found.retain(|task| {
         let data = task["data"].to_string().to_lowercase();
         let included = query["selectedItems"]["included"].as_array();
-        task["project"].to_string() == project
+        is(&task["project"], project)
             && included.is_none_or(|ids| ids.contains(&task["id"]))
             && words
                 .iter()

@@ -12,7 +12,7 @@ async fn what_the_task_names_lies_behind_a_url_that_label_studio_signs() {
     ] {
         let location = it.ask("anna", task("1"), uri).await.signed();
         assert_eq!((&*location.bucket, &*location.key), ("s3://media", key));
-        assert_eq!(location.storage.as_str(), STORAGE);
+        assert_eq!(location.storage.as_str(), crate::signed::LABEL_STUDIO);
         assert!(it.urls.get(&location).is_some());
     }
 }
