@@ -102,6 +102,7 @@ pub(super) async fn build(
         limits: limits.clone(),
         cors: Cors::new(&config.server.allowed_origins),
         delivery: config.delivery.clone(),
+        exchanges_tokens: config.auth.is_some(),
         upstream: upstream.clone(),
     };
     Ok((
@@ -118,7 +119,10 @@ pub(super) async fn build(
 
 fn open_upstream(config: &Config, judges: &Judges) -> Result<Option<Arc<Upstream>>, StartError> {
     let url = config.server.upstream.as_ref();
-    let open = url.map(|url| Upstream::new(url, judges.sessions()).map_err(StartError::Upstream));
+    let label_studio = config.access.label_studio();
+    let ca_file = label_studio.and_then(|label_studio| label_studio.ca_file.as_deref());
+    let open = url.map(|url| Upstream::new(url, ca_file, judges.sessions()));
+    let open = open.map(|opened| opened.map_err(StartError::Upstream));
     Ok(open.transpose()?.map(Arc::new))
 }
 

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use super::cors::Cors;
 use super::error::Failure;
 use super::limits::Limits;
+use super::request::Route;
 use super::upstream::Upstream;
 use super::{DeliveryConfig, exchange::Recorder};
 use crate::access::{Denied, Permit, authorize};
@@ -36,11 +37,23 @@ pub struct Gate {
     pub cors: Cors,
     /// How answers look.
     pub delivery: DeliveryConfig,
+    /// Whether `/session` is a route here: only where tokens are verified here is there one to exchange.
+    pub exchanges_tokens: bool,
     /// Who answers what is no media; none: nobody.
     pub upstream: Option<Arc<Upstream>>,
 }
 
 impl Gate {
+    /// The application, where this route is its own and not the gateway's.
+    pub fn application_for(&self, route: &Route) -> Option<&Arc<Upstream>> {
+        let theirs = match route {
+            Route::Media(_) => false,
+            Route::Session => !self.exchanges_tokens,
+            Route::Other => true,
+        };
+        self.upstream.as_ref().filter(|_| theirs)
+    }
+
     /// Who asks; a credential that is missing or not valid is a decision, too.
     pub async fn authenticate(
         &self,

@@ -4,8 +4,9 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
+use http_body::Body;
 
-use super::Hop;
+use super::{Hop, Upload};
 
 /// Fields of one hop, beside those that `Connection` names. Trailers are not passed on, so `TE` goes, too.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -55,6 +56,25 @@ pub(super) fn for_the_upstream(headers: &mut HeaderMap, parts: &Parts, hop: &Hop
     }
     if let Ok(traceparent) = HeaderValue::try_from(hop.trace.child().header_value()) {
         headers.insert(TRACEPARENT, traceparent);
+    }
+}
+
+/// Says how the body is framed, which hyper leaves out of a GET's: all of the client's body goes on, and no length
+/// without a body, for the next request would be taken for it (RFC 9112 §6.3).
+pub(super) fn frame(headers: &mut HeaderMap, body: Option<&Upload>) {
+    match body.map(|body| body.size_hint().exact()) {
+        Some(Some(_)) => {}
+        Some(None) => {
+            headers.remove(header::CONTENT_LENGTH);
+            let chunked = HeaderValue::from_static("chunked");
+            headers.insert(header::TRANSFER_ENCODING, chunked);
+        }
+        None if headers
+            .get(header::CONTENT_LENGTH)
+            .is_some_and(|length| length == "0") => {}
+        None => {
+            headers.remove(header::CONTENT_LENGTH);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod label_studio;
 mod target;
 mod tunnel;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,18 +107,22 @@ pub struct Hop<'a> {
 }
 
 impl Upstream {
-    /// The application at `url`, of which only scheme, host and port are used. `sessions` where it is Label Studio:
-    /// its logouts are then seen and held.
+    /// The application at `url`, of which only scheme, host and port are used; over TLS it is trusted by the system's
+    /// authorities and those of `ca_file` (PEM). `sessions` where it is Label Studio: its logouts are then seen and held.
     ///
     /// # Errors
     /// TLS cannot be set up.
-    pub fn new(url: &Url, sessions: Option<Arc<Sessions>>) -> Result<Self, HttpClientError> {
+    pub fn new(
+        url: &Url,
+        ca_file: Option<&Path>,
+        sessions: Option<Arc<Sessions>>,
+    ) -> Result<Self, HttpClientError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config(None)?)
+            .with_tls_config(tls_config(ca_file)?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
@@ -145,7 +150,8 @@ impl Upstream {
         Self { places, ..self }
     }
 
-    /// Sends a request on and gives its answer as it comes; `body`: none for a request without one.
+    /// Sends a request on and gives its answer as it comes; `body`: none for a request without one, or whose body was
+    /// read already. A request for media is sent on only by who has checked it.
     pub async fn forward(
         &self,
         parts: &Parts,
@@ -157,6 +163,7 @@ impl Upstream {
         let mut head = self.target.request(parts)?;
         let upgrade = websocket(parts, body.is_some());
         fields::for_the_upstream(&mut head.headers, parts, hop);
+        fields::frame(&mut head.headers, body.as_ref());
         if upgrade.is_some() {
             fields::ask_for_websocket(&mut head.headers);
         }

@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::serve::error::Failure;
+use crate::serve::request::Route;
 
 /// Where the upstream is.
 pub(super) struct Target {
@@ -58,12 +59,16 @@ impl Target {
 }
 
 /// Path and query, whatever form the target had. CONNECT would make a tunnel of this gateway, and `*` is about a
-/// server, not about what stands behind it.
+/// server, not about what stands behind it. What our route table takes for media comes from who has checked it.
 fn origin_form(parts: &Parts) -> Result<PathAndQuery, Failure> {
     let target = parts.uri.path_and_query();
     let target = target.filter(|target| target.as_str().starts_with('/'));
+    let disguised = match Route::of(&parts.uri)? {
+        Route::Media(_) => names_two(parts.uri.query().unwrap_or_default()),
+        Route::Session | Route::Other => is_media_in_disguise(parts.uri.path()),
+    };
     match target {
-        Some(_) if is_media_in_disguise(parts.uri.path()) => Err(Failure::BadRequest(
+        Some(_) if disguised => Err(Failure::BadRequest(
             "a media route in a spelling that is not forwarded",
         )),
         Some(target) if parts.method != Method::CONNECT => Ok(target.clone()),
@@ -130,6 +135,15 @@ fn is_media_in_disguise(path: &str) -> bool {
     let of_a_task = matches!(segments[..], [b"tasks" | b"projects", _, verb] if is_media(verb));
     let mut pairs = segments.windows(2);
     of_a_task || pairs.any(|pair| pair[0].ends_with(b"data") && pair[1] == b"local-files")
+}
+
+/// Whether a query names media twice: we check the first, and Django serves the last.
+fn names_two(query: &str) -> bool {
+    let names = url::form_urlencoded::parse(query.as_bytes());
+    names
+        .filter(|(name, _)| name == "fileuri" || name == "d")
+        .count()
+        > 1
 }
 
 #[cfg(test)]
@@ -199,6 +213,20 @@ mod tests {
                 matches!(refused, Err(Failure::BadRequest(_))),
                 "{method} {target} {fields:?}"
             );
+        }
+    }
+
+    #[test]
+    fn media_that_was_checked_goes_on_if_it_is_named_once() {
+        for (target, goes_on) in [
+            ("/tasks/7/resolve/?lsref=1&fileuri=a", true),
+            ("/data/local-files/?d=a", true),
+            ("/tasks/7/resolve/?fileuri=a&fileuri=b", false),
+            ("/tasks/7/resolve/?fileuri=a&%66ileuri=b", false),
+            ("/data/local-files/?d=a&d=b", false),
+            ("/tasks%2F7/resolve/?fileuri=a", false),
+        ] {
+            assert_eq!(asked("GET", target, &[]).is_ok(), goes_on, "{target}");
         }
     }
 

@@ -26,7 +26,7 @@ impl Scene {
     async fn new(adapt: impl FnOnce(Upstream) -> Upstream) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let upstream = Upstream::new(&url.parse().unwrap(), Some(Arc::default())).unwrap();
+        let upstream = Upstream::new(&url.parse().unwrap(), None, Some(Arc::default())).unwrap();
         Self {
             listener,
             upstream: adapt(upstream),
@@ -141,7 +141,7 @@ async fn an_upload_may_take_longer_than_an_answer_as_long_as_it_moves() {
 #[tokio::test]
 async fn one_request_too_many_is_refused_until_another_is_done() {
     let scene = Scene::new(|upstream| upstream.with_max_concurrent(1)).await;
-    let whole = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let whole = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
     let (_, first, _stream) = scene.exchange(Request::get("/"), whole).await;
     let first = first.unwrap();
     assert!(matches!(
@@ -149,9 +149,7 @@ async fn one_request_too_many_is_refused_until_another_is_done() {
         Err(Failure::Overloaded)
     ));
     assert_eq!(first.into_body().collect().await.unwrap().to_bytes(), "ok");
-    let (_, again, _stream) = scene
-        .exchange(Request::get("/").header("connection", "close"), whole)
-        .await;
+    let (_, again, _stream) = scene.exchange(Request::get("/"), whole).await;
     assert_eq!(again.unwrap().status(), 200);
 }
 
@@ -203,4 +201,48 @@ async fn a_body_of_known_length_keeps_it() {
     };
     let (_, head) = tokio::join!(scene.ask(Request::post("/"), Some(body)), answers);
     assert!(head.contains("content-length: 4\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn no_length_is_sent_without_its_body() {
+    let scene = Scene::new(|upstream| upstream).await;
+    let answer = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+    // Its body was read already, on the way to the decision over it.
+    let drained = Request::get("/tasks/7/resolve/?fileuri=x").header("content-length", "5");
+    let (head, _, _stream) = scene.exchange(drained, answer).await;
+    assert!(!head.contains("content-length"), "{head}");
+    let empty = Request::post("/").header("content-length", "0");
+    let (head, _, _stream) = scene.exchange(empty, answer).await;
+    assert!(head.contains("content-length: 0\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn an_application_behind_tls_is_spoken_to_by_its_own_name_and_asked_for_the_clients() {
+    let (acceptor, authority) = crate::backend::stub::authority("localhost");
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca.path(), authority).unwrap();
+    let mut scene = Scene::new(|upstream| upstream).await;
+    let port = scene.listener.local_addr().unwrap().port();
+    let url: Url = format!("https://localhost:{port}").parse().unwrap();
+    for (ca_file, trusted) in [(None, false), (Some(ca.path()), true)] {
+        scene.upstream = Upstream::new(&url, ca_file, None).unwrap();
+        let answers = async {
+            let (stream, _) = scene.listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(stream).await.ok()?;
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.ok()?);
+            }
+            let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            String::from_utf8(head).ok()
+        };
+        let request = Request::get("/").header("host", "labels.example");
+        let (answer, head) = tokio::join!(scene.ask(request, None), answers);
+        assert_eq!(answer.is_ok(), trusted);
+        assert_eq!(
+            head.is_some_and(|head| head.contains("host: labels.example\r\n")),
+            trusted
+        );
+    }
 }
