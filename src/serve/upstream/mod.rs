@@ -45,8 +45,7 @@ pub use tunnel::Tunnels;
 
 /// An application that does not accept a connection in this time is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Below the 2 s after which gunicorn closes an idle connection, so that no request that cannot be repeated is sent on
-/// one that is about to be closed.
+/// Below the 2 s after which gunicorn closes an idle connection.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Requests at the application at once, tunnels included: far more than its workers take, and each holds two sockets
 /// and some 100 KB of buffers here.
@@ -88,7 +87,11 @@ pub enum UpstreamError {
 /// The annotation application, and the connections to it.
 pub struct Upstream {
     target: Target,
-    client: Client<HttpsConnector<HttpConnector>, RequestBody>,
+    /// For what may be sent twice.
+    pooled: Client<HttpsConnector<HttpConnector>, RequestBody>,
+    /// A connection for each request: uwsgi closes after every answer without saying so, and what was sent on a
+    /// connection that is about to be closed may have been done or not.
+    fresh: Client<HttpsConnector<HttpConnector>, RequestBody>,
     timeouts: Timeouts,
     places: Arc<Semaphore>,
     sessions: Option<Arc<Sessions>>,
@@ -126,13 +129,17 @@ impl Upstream {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
+        let pooled = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
+            .build(connector.clone());
+        let fresh = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
             .build(connector);
         Ok(Self {
             target: Target::new(url),
-            client,
+            pooled,
+            fresh,
             timeouts: Timeouts::default(),
             places: Arc::new(Semaphore::new(MAX_CONCURRENT)),
             sessions,
@@ -183,8 +190,8 @@ impl Upstream {
         Ok(self.relayed(answer, progress, place))
     }
 
-    /// The answer's head, after one more try where a pooled connection had died: only of what asks for nothing to be
-    /// done (RFC 9110 §9.2.1) and has no body. What was not yet sent hyper sends again by itself.
+    /// The answer's head. What asks for nothing to be done (RFC 9110 §9.2.1) and has no body is sent over a connection
+    /// of the pool, and once more over a new one where that had died; everything else over a new one at once.
     async fn send(
         &self,
         head: Parts,
@@ -193,11 +200,16 @@ impl Upstream {
     ) -> Result<Response<Incoming>, Failure> {
         let again = (body.is_none() && head.method.is_safe()).then(|| head.clone());
         let body = RequestBody::new(body, progress.clone());
-        let first = self.attempt(Request::from_parts(head, body), progress);
+        let client = if again.is_some() {
+            &self.pooled
+        } else {
+            &self.fresh
+        };
+        let first = self.attempt(client, Request::from_parts(head, body), progress);
         match (first.await, again) {
             (Err(Lost::Connection(_)), Some(head)) => {
                 let body = RequestBody::new(None, progress.clone());
-                let second = self.attempt(Request::from_parts(head, body), progress);
+                let second = self.attempt(&self.fresh, Request::from_parts(head, body), progress);
                 Ok(second.await?)
             }
             (answer, _) => Ok(answer?),
@@ -207,10 +219,11 @@ impl Upstream {
     /// Time runs while neither the request's body nor the answer moves.
     async fn attempt(
         &self,
+        client: &Client<HttpsConnector<HttpConnector>, RequestBody>,
         request: Request<RequestBody>,
         progress: &Progress,
     ) -> Result<Response<Incoming>, Lost> {
-        let mut answer = std::pin::pin!(self.client.request(request));
+        let mut answer = std::pin::pin!(client.request(request));
         loop {
             tokio::select! {
                 answered = &mut answer => return answered.map_err(|error| lost(&error, progress)),
