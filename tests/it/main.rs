@@ -17,6 +17,7 @@ mod gcs_aws;
 mod gcs_identities;
 mod gcs_presign;
 mod identities;
+mod label_studio;
 mod lifecycle;
 mod local_files;
 mod operations;

@@ -12,6 +12,7 @@ pub mod files_api;
 pub mod garage;
 pub mod gateway;
 pub mod google;
+pub mod label_studio;
 pub mod moto;
 pub mod process;
 pub mod raw;
