@@ -158,11 +158,7 @@ async fn an_ended_url_is_renewed_and_nobody_notices() {
             .expect("a number");
         assert_eq!(reply.compare(Pattern(1), first).await, (100, true));
     }
-    assert_eq!(
-        studio.count("/api/tasks"),
-        1,
-        "the decision is remembered"
-    );
+    assert_eq!(studio.count("/api/tasks"), 1, "the decision is remembered");
     assert!(
         studio.state().signed.len() >= 3,
         "each window needed a new URL"
