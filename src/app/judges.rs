@@ -37,7 +37,7 @@ pub(super) enum Judges {
         list: Arc<FileAuthority>,
     },
     /// Label Studio, asked with the caller's own credential.
-    LabelStudio(LabelStudio),
+    LabelStudio(Box<LabelStudio>),
 }
 
 /// Label Studio as it is asked, and the storage that it signs for.
@@ -70,7 +70,8 @@ impl Judges {
         match (&config.access.source, &config.auth) {
             (AccessSource::LabelStudio(label_studio), _) => {
                 let kept = before.and_then(|(old, judges)| Some((old, judges.label_studio()?)));
-                LabelStudio::open(label_studio, config, kept, recorder).map(Self::LabelStudio)
+                LabelStudio::open(label_studio, config, kept, recorder)
+                    .map(|it| Self::LabelStudio(Box::new(it)))
             }
             (AccessSource::File(file), Some(auth)) => {
                 let (auth, list) = files(config, auth, file, before).await?;

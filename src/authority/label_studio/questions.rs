@@ -101,7 +101,7 @@ pub(super) struct Questions {
     tasks: Told<TaskId, Arc<Task>>,
     storages: Told<(ProjectId, Kind), List<Storage>>,
     naming: Told<(ProjectId, MediaUri), List<Arc<Task>>>,
-    places: Told<String, Lies>,
+    places: Told<(String, signing::Object), Lies>,
     with_files: Told<(), List<ProjectId>>,
     /// A task's project; under the credential alone the project that it asked about last.
     guesses: Cache<(Who, Option<TaskId>), ProjectId>,
@@ -254,7 +254,7 @@ impl Questions {
             let (path, object) = (path.clone(), object.clone());
             async move { signing::ask(&asker, &path, &fields, &object).await }
         };
-        let key = (caller.key, path.clone());
+        let key = (caller.key, (path.clone(), object.clone()));
         let holds = |said: &Said<_>| self.holds(said);
         self.places.ask(key, holds, self.max_age, question).await
     }

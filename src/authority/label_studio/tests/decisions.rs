@@ -236,3 +236,24 @@ async fn the_wrong_task_in_an_answer_is_not_believed() {
     let outcome = it.ask("anna", task("1"), "s3://media/data/a.png").await;
     assert!(matches!(outcome, Outcome::Unavailable), "{outcome:?}");
 }
+
+#[tokio::test]
+async fn an_account_that_a_uri_names_is_not_served_from_anothers_answer() {
+    let it = with(MediaRule::Storage, MAX_AGE, |_| Vec::new()).await;
+    it.studio.say(|question| {
+        if question.path.starts_with("/api/storages/azure/") {
+            return reply(json!([{"id": 4, "type": "azure", "presign": true, "container": "c", "prefix": null}]));
+        }
+        match question.path.starts_with("/tasks/") {
+            true => see_other("https://acct.blob.core.windows.net/c/k.png?se=2026-11-22T05%3A00%3A00Z&sig=x"),
+            false => studio(question),
+        }
+    });
+    let blob = async |uri| it.ask("anna", task("1"), uri).await.permit();
+    let any = blob("azure-blob://c/k.png").await;
+    assert!(matches!(any.place(), Some(Place::Signed(_))));
+    let own = blob("https://acct.blob.core.windows.net/c/k.png").await;
+    assert_eq!(own.place(), any.place());
+    let other = blob("https://other.blob.core.windows.net/c/k.png").await;
+    assert_eq!(other.place(), None);
+}
