@@ -259,9 +259,10 @@ impl TaskJson {
             && let Some(begin) = self.held.string.take()
         {
             let id = self.task.as_ref().and_then(|task| task.id);
-            let literal = begin..self.held.bytes.len();
-            if with_media_routes(&self.held.bytes[begin..], id.unwrap_or_default()).is_some() {
-                self.held.waiting.push(literal);
+            let literal = &self.held.bytes[begin..];
+            // Whether it is to be rewritten does not depend on the id.
+            if id.is_some() || with_media_routes(literal, 0).is_some() {
+                self.held.waiting.push(begin..self.held.bytes.len());
             }
             match id {
                 Some(id) => self.held.let_go_rewritten(id, out),
