@@ -66,12 +66,13 @@ fn an_answer_of_another_shape_passes_as_it_is() {
             format!(r#"{{"page":{{"tasks":[{}]}}}}"#, task()),
         ),
         (Shape::Task, format!(r#"{{"id":2,"task":{}}}"#, task())),
-        // `PUT`'s own words for a mistake, and a task without an id.
+        // Label Studio's words for a mistake, and ids that are none of a task's.
         (
             Shape::Task,
             r#"{"id":"710e37e8","status_code":401,"data":"⟨dbx://Volumes/c/s/v/a⟩"}"#.into(),
         ),
         (Shape::Task, format!(r#"{{"id":2.0,"data":{DATA}}}"#)),
+        (Shape::Task, format!(r#"{{"id":[5],"data":{DATA}}}"#)),
         (
             Shape::Task,
             format!(r#"{{"meta":{{"id":3}},"data":{DATA}}}"#),
