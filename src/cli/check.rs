@@ -5,6 +5,7 @@
 pub(super) mod advice;
 mod azure;
 mod gcs;
+mod label_studio;
 mod local;
 mod network;
 mod object;
@@ -88,7 +89,11 @@ async fn check(file: &Path, loaded: &Loaded, args: &CheckArgs) -> Result<Report,
             steps,
         });
     }
-    Ok(Report::new(configuration, access_list(config), storages))
+    let access = match config.access.label_studio() {
+        Some(studio) => label_studio::steps(studio).await,
+        None => access_list(config),
+    };
+    Ok(Report::new(configuration, access, storages))
 }
 
 /// What the configuration itself needs: that it is whole, and the files and keys it points to.

@@ -102,7 +102,8 @@ async function visit(name, user) {
 /// Opened as a document of its own, with the session's cookie: its script would be one on the editor's origin.
 async function pageFromStorageIsNoScript(page) {
   const uri = Buffer.from(instance.objects['page.html'].uri).toString('base64').replaceAll('+', '-').replaceAll('/', '_');
-  await page.goto(`${instance.lockgate}/tasks/${instance.tasks.everything[0]}/resolve/?fileuri=${uri}`);
+  const answer = await page.goto(`${instance.lockgate}/tasks/${instance.tasks.everything[0]}/resolve/?fileuri=${uri}`);
+  if (answer.status() !== 200) throw new Error(`a page from storage was answered ${answer.status()}`);
   const title = await page.title();
   if (title !== 'untouched') throw new Error(`the script of a page from storage ran: the title is ${title}`);
 }
