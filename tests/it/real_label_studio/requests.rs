@@ -82,15 +82,10 @@ async fn ask(instance: &Instance, line: &Line, server: Server) -> Seen {
         Server::Lockgate => &instance.lockgate,
     };
     let target = Target::of(instance, target, server);
-    let mut own = None;
-    if line.with.iter().any(|with| with.contains('{')) {
-        let probe = authorized(client.get(&target.path), instance).range("bytes=0-0");
-        let probe = probe.header("connection", "close").answer().await;
-        own = Some((
-            probe.header("etag").to_owned(),
-            probe.header("last-modified").to_owned(),
-        ));
-    }
+    let own = match line.with.iter().any(|with| with.contains('{')) {
+        true => validators(instance, client.get(&target.path)).await,
+        false => Validators::default(),
+    };
     let mut shown = Vec::new();
     let mut ask = client.ask(method.clone(), &target.path);
     let mut who = None;
@@ -98,9 +93,8 @@ async fn ask(instance: &Instance, line: &Line, server: Server) -> Seen {
         if let Some(name) = with.strip_suffix('?') {
             shown.push(name.to_owned());
         } else if let Some((name, value)) = with.split_once(": ") {
-            let (etag, modified) = own.clone().unwrap_or_default();
-            let value = value.replace("{etag}", &etag);
-            ask = ask.header(name, value.replace("{modified}", &modified));
+            let value = value.replace("{etag}", &own.etag);
+            ask = ask.header(name, value.replace("{modified}", &own.modified));
         } else {
             who = Some(with.as_str());
         }
@@ -119,6 +113,22 @@ async fn ask(instance: &Instance, line: &Line, server: Server) -> Seen {
         &shown,
     )
     .await
+}
+
+/// What a server itself says of an object's version.
+#[derive(Default)]
+struct Validators {
+    etag: String,
+    modified: String,
+}
+
+async fn validators(instance: &Instance, ask: Ask) -> Validators {
+    let ask = authorized(ask, instance).range("bytes=0-0");
+    let answer = ask.header("connection", "close").answer().await;
+    Validators {
+        etag: answer.header("etag").to_owned(),
+        modified: answer.header("last-modified").to_owned(),
+    }
 }
 
 /// Who asks: anna by her token where the line does not say otherwise.
@@ -176,27 +186,32 @@ impl Target {
                 is_streamed: false,
             };
         }
-        let uri = &instance.object(object).uri;
-        let base64 = URL_SAFE.encode(uri);
-        let path = match how {
-            "" | "presigned" | "streamed" => format!("/tasks/{task}/resolve/?fileuri={base64}"),
-            "presign" => format!("/tasks/{task}/presign/?fileuri={base64}"),
-            "project" => format!("/projects/{project}/resolve/?fileuri={base64}"),
-            "project-presign" => format!("/projects/{project}/presign/?fileuri={base64}"),
-            "no-slash" => format!("/tasks/{task}/resolve?fileuri={base64}"),
-            "encoded" => format!("/tasks/{task}/resolve/?fileuri={}", percent(&base64)),
-            "standard" => format!("/tasks/{task}/resolve/?fileuri={}", standard(uri)),
-            "unpadded" => format!("/tasks/{task}/resolve/?fileuri={}", unpadded(uri)),
-            "percent" => format!("/tasks/{task}/resolve/?fileuri={}", percent(uri)),
-            "query" => format!("fileuri={base64}"),
-            "route" => format!("/tasks/{task}/resolve/"),
-            other => panic!("{other} is no route"),
-        };
+        let path = route(how, &instance.object(object).uri, task, project);
         Self {
             path: format!("{before}{path}{after}"),
             object: Some(object.to_owned()),
             is_streamed: how == "streamed",
         }
+    }
+}
+
+/// A route to a URI, or a way to write one.
+fn route(how: &str, uri: &str, task: u64, project: u64) -> String {
+    let base64 = URL_SAFE.encode(uri);
+    let of_task = |fileuri: &str| format!("/tasks/{task}/resolve/?fileuri={fileuri}");
+    match how {
+        "" | "presigned" | "streamed" => of_task(&base64),
+        "encoded" => of_task(&percent(&base64)),
+        "standard" => of_task(&standard(uri)),
+        "unpadded" => of_task(&unpadded(uri)),
+        "percent" => of_task(&percent(uri)),
+        "presign" => format!("/tasks/{task}/presign/?fileuri={base64}"),
+        "project" => format!("/projects/{project}/resolve/?fileuri={base64}"),
+        "project-presign" => format!("/projects/{project}/presign/?fileuri={base64}"),
+        "no-slash" => format!("/tasks/{task}/resolve?fileuri={base64}"),
+        "query" => format!("fileuri={base64}"),
+        "route" => format!("/tasks/{task}/resolve/"),
+        other => panic!("{other} is no route"),
     }
 }
 
