@@ -144,13 +144,14 @@ async fn however_many_kept_connections_have_died_a_question_is_answered() {
             let both = both.clone();
             conversations.spawn(async move {
                 let mut question = [0; 4096];
-                stream.read(&mut question).await.unwrap();
+                assert!(stream.read(&mut question).await.unwrap() > 0);
                 if number < 2 {
                     both.wait().await;
                 }
                 let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]";
                 stream.write_all(answer).await.unwrap();
-                stream.read(&mut question).await.unwrap();
+                // What comes then is the next question, or the end.
+                let _ = stream.read(&mut question).await;
             });
         }
     });

@@ -190,7 +190,7 @@ async fn revocations(instance: &Instance, failures: &mut Failures) {
         failures.case(name, outcome);
     }
     let name = "a body under way is cut after removal from the organization";
-    failures.case(name, running.is_cut(instance).await);
+    failures.case(name, running.ends_short(instance).await);
 }
 
 async fn take_away(instance: &Instance, task: u64) -> Result<(), String> {
@@ -250,7 +250,7 @@ impl Running {
         Self(connection)
     }
 
-    async fn is_cut(mut self, instance: &Instance) -> Result<(), String> {
+    async fn ends_short(mut self, instance: &Instance) -> Result<(), String> {
         let length = instance.object("video.mp4").bytes().len();
         let read = self.0.read_to_end().await.len();
         expect(
