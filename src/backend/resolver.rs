@@ -109,7 +109,9 @@ mod tests {
 
     /// Where a server is that answers so, and leaves after each answer.
     async fn server(status: u16) -> (Stub, SocketAddr) {
-        let stub = Stub::start(None, move |_| answer(status, &[("connection", "close")], ""));
+        let stub = Stub::start(None, move |_| {
+            answer(status, &[("connection", "close")], "")
+        });
         let stub = stub.await;
         let address = SocketAddr::from(([127, 0, 0, 1], stub.port));
         (stub, address)
@@ -119,7 +121,14 @@ mod tests {
     async fn a_name_that_moves_is_followed_by_the_next_connection() {
         let ((_first, here), (_second, there)) = (server(200).await, server(204).await);
         let addresses = Mutex::new(vec![there, here]);
-        let moved = move |_: &str| Ok(addresses.lock().expect("no panic").pop().into_iter().collect());
+        let moved = move |_: &str| {
+            Ok(addresses
+                .lock()
+                .expect("no panic")
+                .pop()
+                .into_iter()
+                .collect())
+        };
         let client = client(Resolver::by(moved));
         assert_eq!(ask(&client).await.expect("an answer"), 200);
         assert_eq!(ask(&client).await.expect("an answer"), 204);
@@ -128,9 +137,16 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_is_not_known_for_a_moment_is_asked_about_again() {
         let (_stub, address) = server(200).await;
-        let answers = Mutex::new(vec![Ok(vec![address]), Err(io::Error::other("no such name"))]);
+        let answers = Mutex::new(vec![
+            Ok(vec![address]),
+            Err(io::Error::other("no such name")),
+        ]);
         let client = client(Resolver::by(move |_| {
-            answers.lock().expect("no panic").pop().expect("two lookups")
+            answers
+                .lock()
+                .expect("no panic")
+                .pop()
+                .expect("two lookups")
         }));
         let error = ask(&client).await.expect_err("no name");
         assert!(matches!(error, BackendError::Unavailable(_)), "{error}");
