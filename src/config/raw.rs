@@ -132,6 +132,7 @@ pub struct Cache {
     pub memory: Option<ByteSize>,
     pub disk: Option<Disk>,
     pub metadata_max_age: Option<Span>,
+    pub stale_if_error: Option<Span>,
 }
 
 #[derive(Debug, Deserialize)]

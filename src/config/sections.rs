@@ -158,8 +158,18 @@ pub fn cache(
         Duration::from_secs(30),
         Duration::ZERO..=DAY,
     );
+    let stale_if_error = reader.span(
+        "cache.stale_if_error",
+        cache.stale_if_error,
+        Duration::from_secs(3600),
+        Duration::ZERO..=DAY,
+    );
+    let content = ContentConfig {
+        metadata_max_age,
+        stale_if_error,
+    };
     let memory = cache.memory.map_or(512 << 20, |size| size.0);
-    Some((CacheConfig { memory }, ContentConfig { metadata_max_age }))
+    Some((CacheConfig { memory }, content))
 }
 
 /// `[delivery]`, and the life of presigned URLs for storages that set none.

@@ -165,7 +165,12 @@ impl Failure {
     /// The fields that a status asks for beside the document.
     fn add_fields(&self, status: StatusCode, headers: &mut HeaderMap) {
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, seconds(RETRY_AFTER_UNAVAILABLE));
+            let told = match self {
+                Self::Content(ContentError::Backend(error)) => error.retry_after(),
+                _ => None,
+            };
+            let retry_after = told.unwrap_or(RETRY_AFTER_UNAVAILABLE);
+            headers.insert(header::RETRY_AFTER, seconds(retry_after));
         }
         if status == StatusCode::UNAUTHORIZED {
             // RFC 6750 §3.1: a client that sent no credential is told no error.
@@ -342,7 +347,7 @@ fn content_problem(error: &ContentError) -> Problem {
             )
         }
         ContentError::Backend(
-            BackendError::Throttled(_)
+            BackendError::Throttled { .. }
             | BackendError::Unavailable(_)
             | BackendError::CredentialsUnavailable(_),
         ) => problem(

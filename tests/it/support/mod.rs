@@ -24,6 +24,7 @@ pub mod store;
 pub mod stub;
 pub mod token;
 pub mod uri;
+pub mod wild_store;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
