@@ -6,7 +6,7 @@ pub mod file;
 mod index;
 pub mod label_studio;
 mod list;
-mod mentions;
+pub mod mentions;
 mod tasks;
 mod watcher;
 

@@ -20,6 +20,7 @@ pub mod recheck;
 pub mod request;
 pub mod response;
 mod session;
+pub mod task_json;
 pub mod tls;
 pub mod upstream;
 mod watch;

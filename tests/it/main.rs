@@ -20,6 +20,7 @@ mod identities;
 mod label_studio;
 mod lifecycle;
 mod local_files;
+mod nginx;
 mod operations;
 mod ranges;
 mod redirects;

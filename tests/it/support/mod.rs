@@ -14,6 +14,7 @@ pub mod gateway;
 pub mod google;
 pub mod label_studio;
 pub mod moto;
+pub mod nginx;
 pub mod process;
 pub mod raw;
 pub mod redis;
