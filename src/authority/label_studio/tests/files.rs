@@ -5,7 +5,7 @@ use super::*;
 const FILE: &str = "/data/local-files/?d=ds/a%20b.txt";
 
 /// One local storage of Lockgate's own, with Label Studio's document root for its root.
-fn own(uri: &MediaUri) -> Vec<Held> {
+pub(super) fn own(uri: &MediaUri) -> Vec<Held> {
     match uri {
         MediaUri::Local { .. } => vec![Held {
             storage: "files".into(),
