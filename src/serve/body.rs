@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
 
+use super::caps::Place;
 use super::exchange::Exchange;
 use crate::telemetry::Abort;
 
@@ -27,6 +28,19 @@ pub struct Body {
     first: Option<Bytes>,
     left: Option<u64>,
     exchange: Option<Exchange>,
+    place: Option<Place>,
+}
+
+/// The last frame, which keeps the body's place until it has left.
+struct Last {
+    frame: Bytes,
+    _place: Place,
+}
+
+impl AsRef<[u8]> for Last {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
+    }
 }
 
 impl Body {
@@ -38,6 +52,7 @@ impl Body {
             first: Some(bytes).filter(|bytes| !bytes.is_empty()),
             left,
             exchange: None,
+            place: None,
         }
     }
 
@@ -53,6 +68,7 @@ impl Body {
             first: Some(first),
             left: Some(length),
             exchange: None,
+            place: None,
         }
     }
 
@@ -63,6 +79,7 @@ impl Body {
             first: None,
             left: None,
             exchange: None,
+            place: None,
         }
     }
 
@@ -72,7 +89,13 @@ impl Body {
         self
     }
 
-    fn hand_out(&mut self, bytes: Bytes) -> Frame<Bytes> {
+    /// The part of what all may hold that this body takes, until its last byte has left.
+    pub fn held_by(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    fn hand_out(&mut self, mut bytes: Bytes) -> Frame<Bytes> {
         if let Some(exchange) = &mut self.exchange {
             exchange.sent(bytes.len());
         }
@@ -83,6 +106,10 @@ impl Body {
             // Whole: the line is written now, not when hyper gets around to dropping the body.
             self.frames = None;
             self.exchange = None;
+            if let Some(place) = self.place.take() {
+                let (frame, _place) = (bytes, place);
+                bytes = Bytes::from_owner(Last { frame, _place });
+            }
         }
         Frame::data(bytes)
     }
@@ -135,7 +162,7 @@ impl Drop for Body {
         if let Some(exchange) = &mut self.exchange
             && self.left.is_some_and(|left| left > 0)
         {
-            exchange.aborted(Abort::ClientGone);
+            exchange.dropped();
         }
     }
 }
