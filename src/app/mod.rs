@@ -158,11 +158,14 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         front,
     });
     let drain = server.drain;
-    let places = descriptors::raise().min(server.caps.connections);
+    let (fit, places) = (descriptors::raise(), server.caps.connections);
+    if fit < places {
+        tracing::info!("the limit of open files leaves {fit} connections of {places}");
+    }
     let refusing = desk.clone();
     let serving = listener
         .1
-        .with_max_connections(places)
+        .with_max_connections(fit.min(places))
         .with_refusal(Arc::new(move |failure| refusing.refuse_unread(failure)))
         .with_cut(recorder.cut.clone())
         .serve(
