@@ -24,6 +24,7 @@ pub mod request;
 pub mod response;
 mod screen;
 mod session;
+pub mod task_json;
 pub mod tls;
 mod watch;
 
