@@ -28,6 +28,7 @@ use crate::serve::cors::Cors;
 use crate::serve::exchange::Recorder;
 use crate::serve::gate::Gate;
 use crate::serve::limits::Limits;
+use crate::serve::upstream::Upstream;
 
 /// What the gate was made of, to be kept where a reload does not change it.
 pub(super) struct InForce {
@@ -36,6 +37,7 @@ pub(super) struct InForce {
     pub(super) auth: Arc<Authenticator>,
     pub(super) authority: Arc<FileAuthority>,
     pub(super) limits: Arc<Limits>,
+    pub(super) upstream: Option<Arc<Upstream>>,
 }
 
 #[derive(Clone)]
@@ -78,6 +80,13 @@ pub(super) async fn build(
         }
         Some(_) | None => Arc::new(Limits::new(&config.server.limits)),
     };
+    let upstream = match before {
+        // Its connections stay.
+        Some(before) if before.loaded.config.server.upstream == config.server.upstream => {
+            before.upstream.clone()
+        }
+        Some(_) | None => open_upstream(config)?,
+    };
     let stores = open_stores(
         config,
         before.map_or(&[], |before| &before.stores),
@@ -104,6 +113,7 @@ pub(super) async fn build(
         limits: limits.clone(),
         cors: Cors::new(&config.server.allowed_origins),
         delivery: config.delivery.clone(),
+        upstream: upstream.clone(),
     };
     Ok((
         gate,
@@ -113,8 +123,15 @@ pub(super) async fn build(
             auth,
             authority,
             limits,
+            upstream,
         },
     ))
+}
+
+fn open_upstream(config: &Config) -> Result<Option<Arc<Upstream>>, StartError> {
+    let url = config.server.upstream.as_ref();
+    let open = url.map(|url| Upstream::new(url, None, None).map_err(StartError::Upstream));
+    Ok(open.transpose()?.map(Arc::new))
 }
 
 async fn authenticator(config: &Config) -> Result<Arc<Authenticator>, StartError> {

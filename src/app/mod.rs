@@ -31,6 +31,7 @@ use crate::serve::caps::Caps;
 use crate::serve::exchange::Recorder;
 use crate::serve::listener::Listener;
 use crate::serve::tls::{Tls, TlsError};
+use crate::serve::upstream::Tunnels;
 use crate::serve::{Desk, Front};
 use crate::telemetry::{AccessLog, AccessLogError, Destination, Metrics, Tier};
 use build::build;
@@ -75,6 +76,9 @@ pub enum StartError {
     /// A storage cannot be reached for a reason that lies here.
     #[error("storage {0}: {1}")]
     Storage(StorageId, HttpClientError),
+    /// The application cannot be reached for a reason that lies here.
+    #[error("server.upstream: {0}")]
+    Upstream(HttpClientError),
     /// An address cannot be listened at.
     #[error("cannot listen at {0}: {1}; is another process there?")]
     Listen(SocketAddr, std::io::Error),
@@ -91,6 +95,7 @@ pub struct Running {
     local_addr: SocketAddr,
     admin_addr: Option<SocketAddr>,
     house: Arc<House>,
+    desk: Arc<Desk>,
     shutdown: CancellationToken,
     admin_shutdown: CancellationToken,
     server: JoinHandle<usize>,
@@ -156,20 +161,21 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         recorder: recorder.clone(),
         caps: Arc::new(Caps::new(server.caps.clone())),
         front,
+        tunnels: Tunnels::until(&shutdown),
     });
     let drain = server.drain;
     let (fit, places) = (descriptors::raise(), server.caps.connections);
     if fit < places {
         tracing::info!("the limit of open files leaves {fit} connections of {places}");
     }
-    let refusing = desk.clone();
+    let (refusing, at_the_desk) = (desk.clone(), desk.clone());
     let serving = listener
         .1
         .with_max_connections(fit.min(places))
         .with_refusal(Arc::new(move |failure| refusing.refuse_unread(failure)))
         .with_cut(recorder.cut.clone())
         .serve(
-            move |peer| desk.clone().service(peer),
+            move |peer| at_the_desk.clone().service(peer),
             shutdown.clone(),
             drain,
         );
@@ -189,6 +195,7 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         local_addr,
         admin_addr,
         house,
+        desk,
         shutdown,
         admin_shutdown,
         server: tokio::spawn(serving),
@@ -232,6 +239,7 @@ impl Running {
         self.house.draining.store(true, Ordering::Relaxed);
         self.shutdown.cancel();
         let cut = (&mut self.server).await.unwrap_or_default();
+        self.desk.tunnels.close().await;
         self.admin_shutdown.cancel();
         self.others.abort_all();
         self.house.recorder.log.close().await;

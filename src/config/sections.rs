@@ -30,13 +30,8 @@ const LEAST_MEMORY: u64 = 1 << 20;
 pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerConfig> {
     let server: raw::Server = reader.section("server", written)?;
     let addresses = addresses(reader, &server);
-    if let Some(upstream) = &server.upstream {
-        reader.url("server.upstream", upstream);
-        reader.warn(
-            "server.upstream",
-            "not used by this version: other paths answer 404",
-        );
-    }
+    let upstream = server.upstream.as_deref();
+    let upstream = upstream.and_then(|written| upstream_url(reader, written));
     for (index, origin) in server.cors.allowed_origins.iter().enumerate() {
         check_origin(reader, index, origin);
     }
@@ -51,12 +46,25 @@ pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerC
     Some(ServerConfig {
         listen,
         admin_listen,
+        upstream,
         tls,
         drain,
         allowed_origins: server.cors.allowed_origins,
         limits: limits(reader, &server.limits),
         caps: caps(reader, &server.limits),
     })
+}
+
+/// A path would have to be cut from and put before every path, link and cookie: the application has to be at `/`.
+fn upstream_url(reader: &mut Reader<'_>, written: &str) -> Option<url::Url> {
+    let url = reader.url("server.upstream", written)?;
+    if url.path() != "/" || url.query().is_some() {
+        reader.problem(
+            "server.upstream",
+            "must be scheme, host and port alone, like \"http://127.0.0.1:8081\": paths are passed on as they come",
+        );
+    }
+    Some(url)
 }
 
 /// The files are read here as they will be at start, so that what is wrong with them is said with its place.

@@ -22,6 +22,7 @@ use super::exchange::{Exchange, Recorder};
 use super::gate::Gate;
 use super::listener::Peer;
 use super::request::{RequestError, Route};
+use super::upstream::{Hop, Tunnels, Upstream, upload};
 use super::{head, media, session};
 use crate::authority::Target;
 use crate::telemetry::{self, TraceContext};
@@ -47,6 +48,8 @@ pub struct Desk {
     pub caps: Arc<Caps>,
     /// What comes before the routes, if anything.
     pub front: Option<Arc<dyn Front>>,
+    /// Connections that were upgraded.
+    pub tunnels: Tunnels,
 }
 
 /// A connection's service.
@@ -83,11 +86,22 @@ impl Desk {
         if let Some(answer) = front.and_then(|front| front.answer(&parts)) {
             return finish(answer, exchange);
         }
-        let read = match checked {
+        let checked = match checked {
             // One place too many: nothing is begun, and the client comes back elsewhere.
             Ok(()) if peer.crowded => Err(Failure::Overloaded),
+            checked => checked.map_err(Failure::from),
+        };
+        let gate = self.gate.load_full();
+        if let (Ok(()), Ok(Route::Other), Some(upstream)) =
+            (&checked, Route::of(&parts.uri), &gate.upstream)
+        {
+            return self
+                .pass_on(&gate, upstream, (parts, incoming), peer, &trace, exchange)
+                .await;
+        }
+        let read = match checked {
             Ok(()) => drain(incoming).await,
-            Err(error) => Err(error.into()),
+            Err(failure) => Err(failure),
         };
         // Taken only now: a client may have stretched its request over a reload.
         let gate = self.gate.load_full();
@@ -108,6 +122,42 @@ impl Desk {
             head::close(response.headers_mut());
         }
         gate.cors.decorate(&parts.headers, response.headers_mut());
+        finish(response, exchange)
+    }
+
+    /// What is no route of ours goes to the application, its body unread; its answer is not decorated.
+    async fn pass_on(
+        &self,
+        gate: &Gate,
+        upstream: &Upstream,
+        (parts, incoming): (Parts, Incoming),
+        peer: Peer,
+        trace: &TraceContext,
+        mut exchange: Exchange,
+    ) -> Response<Body> {
+        exchange.routed(telemetry::Route::Upstream);
+        let has_body = !incoming.is_end_stream();
+        let hop = Hop {
+            peer,
+            trace,
+            request_id: exchange.request_id(),
+            tunnels: &self.tunnels,
+        };
+        let forwarded = upstream.forward(&parts, has_body.then(|| upload(incoming)), &hop);
+        let caught = std::panic::AssertUnwindSafe(forwarded).catch_unwind().await;
+        let forwarded =
+            caught.unwrap_or(Err(Failure::Internal("a panic while passing a request on")));
+        let mut response = forwarded.unwrap_or_else(|failure| {
+            let mut response = refuse(&failure, &parts, &mut exchange);
+            if has_body {
+                head::close(response.headers_mut());
+            }
+            gate.cors.decorate(&parts.headers, response.headers_mut());
+            response
+        });
+        if head::closes(&parts) {
+            head::close(response.headers_mut());
+        }
         finish(response, exchange)
     }
 

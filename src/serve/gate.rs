@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use super::cors::Cors;
 use super::error::Failure;
 use super::limits::Limits;
+use super::upstream::Upstream;
 use super::{DeliveryConfig, exchange::Recorder};
 use crate::access::{Denied, Permit, authorize};
 use crate::auth::{Annotator, Authenticator, Credentials, SessionCookie};
@@ -35,6 +36,8 @@ pub struct Gate {
     pub cors: Cors,
     /// How answers look.
     pub delivery: DeliveryConfig,
+    /// Who answers what is no media; none: nobody.
+    pub upstream: Option<Arc<Upstream>>,
 }
 
 impl Gate {

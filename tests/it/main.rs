@@ -28,5 +28,6 @@ mod revocation;
 mod sharing;
 mod soak;
 mod tls;
+mod upstream;
 mod values;
 mod volumes;
