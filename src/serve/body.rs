@@ -72,6 +72,7 @@ impl Body {
             left: Some(length),
             ends: true,
             exchange: None,
+            place: None,
         }
     }
 
