@@ -252,7 +252,7 @@ impl Permitted<'_> {
             asked_at: self.admitted_at,
             sent,
         };
-        let content = Source::Content(content);
+        let content = Source::Content(Box::new(content));
         let rest = rechecked(content, self.recheck(), pace, begun);
         Ok(Body::media(first, rest, range.len()))
     }
