@@ -147,7 +147,7 @@ fn open_stores(
         let parts = backend(storage, stall_timeout)?;
         let metrics = || recorder.metrics.clone();
         let measured = Measured::new(parts.backend, storage.id.clone(), metrics());
-        let backend: Arc<dyn Backend> = Arc::new(Retry(measured));
+        let backend: Arc<dyn Backend> = Arc::new(Retry::new(measured));
         let presign = parts.presign.map(|presign| {
             Arc::new(Measured::new(presign, storage.id.clone(), metrics())) as Arc<dyn Presign>
         });

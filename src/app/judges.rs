@@ -263,7 +263,7 @@ impl SignedStore {
             config: config.clone(),
             stall_timeout,
             ca,
-            store: Store::new(Arc::new(Retry(measured)), None),
+            store: Store::new(Arc::new(Retry::new(measured)), None),
         })
     }
 }

@@ -3,13 +3,14 @@
 //! Never follows a redirect, never trusts a length: a body ends after exactly the bytes that its head promised, or
 //! with an error (RFC 9110 §14.4, §15.3.7). Chooses no status.
 
+mod body;
+
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, Request, Response, header};
 use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::body::Incoming;
@@ -22,6 +23,7 @@ use rustls::pki_types::pem::PemObject;
 
 use super::proxy::ProxyConnector;
 use super::reach::{Forbidden, Reach};
+use super::resolver::Resolver;
 use super::{BackendError, ByteStream, Fetched};
 use crate::object::{ETag, ObjectMeta};
 
@@ -31,6 +33,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// No error document of a store is longer; what is longer is not read.
 const ERROR_DOCUMENT_LIMIT: usize = 64 << 10;
+/// No head is longer, and no more of a body is read at once; S3 allows 2 KiB of an object's own fields. At most 100
+/// fields is hyper's default, which it keeps on the stack; to name a number would cost an allocation.
+const READ_BUFFER: usize = 256 << 10;
+/// No Retry-After of storage's is believed beyond this: who waits longer had better ask.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// No token and no page of a listing is longer.
 const DOCUMENT_LIMIT: usize = 4 << 20;
 
@@ -76,13 +83,14 @@ impl HttpClient {
         ca_file: Option<&Path>,
         stall_timeout: Duration,
     ) -> Result<Self, HttpClientError> {
-        Self::through(Matcher::from_env(), reach, ca_file, stall_timeout)
+        let names = Resolver::of_system().within(reach);
+        Self::through(Matcher::from_env(), names, ca_file, stall_timeout)
     }
 
-    /// The same through other proxies than the environment's.
+    /// The same through other proxies than the environment's, to where other names lead.
     pub(super) fn through(
         proxies: Matcher,
-        reach: Reach,
+        names: Resolver,
         ca_file: Option<&Path>,
         stall_timeout: Duration,
     ) -> Result<Self, HttpClientError> {
@@ -90,10 +98,11 @@ impl HttpClient {
             .with_tls_config(tls_config(ca_file)?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(ProxyConnector::new(proxies, reach, CONNECT_TIMEOUT));
+            .wrap_connector(ProxyConnector::new(proxies, names, CONNECT_TIMEOUT));
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
+            .http1_max_buf_size(READ_BUFFER)
             .build(connector);
         Ok(Self {
             client,
@@ -115,12 +124,18 @@ impl HttpClient {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, BackendError> {
         let (head, body) = self.begin(request).await?.into_parts();
-        let whole = Limited::new(body, DOCUMENT_LIMIT).collect();
+        let document = self.document(body, DOCUMENT_LIMIT).await?;
+        Ok(Response::from_parts(head, document))
+    }
+
+    /// A whole document, of at most `limit` bytes.
+    pub async fn document(&self, body: Incoming, limit: usize) -> Result<Bytes, BackendError> {
+        let whole = Limited::new(body, limit).collect();
         let whole = tokio::time::timeout(self.stall_timeout, whole)
             .await
             .map_err(|_| BackendError::TimedOut("storage stalled in the middle of a document"))?
             .map_err(|error| BackendError::Unavailable(error.to_string()))?;
-        Ok(Response::from_parts(head, whole.to_bytes()))
+        Ok(whole.to_bytes())
     }
 
     async fn begin(
@@ -145,32 +160,9 @@ impl HttpClient {
         }
     }
 
-    /// The answer's bytes, which must be exactly `length`.
+    /// The answer's bytes, which must be exactly `length`, and come without a stall.
     pub fn body(&self, incoming: Incoming, length: u64) -> ByteStream {
-        let stall_timeout = self.stall_timeout;
-        let state = (incoming.into_data_stream(), length);
-        Box::pin(stream::try_unfold(
-            state,
-            move |(mut frames, left)| async move {
-                let next = tokio::time::timeout(stall_timeout, frames.next()).await;
-                match next.map_err(|_| {
-                    BackendError::TimedOut("storage stalled in the middle of a body")
-                })? {
-                    Some(Ok(frame)) if frame.len() as u64 > left => Err(BackendError::Protocol(
-                        "more bytes than its head promised".into(),
-                    )),
-                    Some(Ok(frame)) => {
-                        let left = left - frame.len() as u64;
-                        Ok(Some((frame, (frames, left))))
-                    }
-                    Some(Err(error)) => Err(BackendError::Unavailable(innermost(&error))),
-                    None if left == 0 => Ok(None),
-                    None => Err(BackendError::Unavailable(format!(
-                        "the body ended {left} bytes early"
-                    ))),
-                }
-            },
-        ))
+        body::poured(incoming, length, self.stall_timeout)
     }
 
     /// An error document, as much of it as is worth reading; empty where it cannot be read.
@@ -236,9 +228,25 @@ fn is_no_http(error: &(dyn std::error::Error + 'static)) -> bool {
         .any(hyper::Error::is_parse)
 }
 
-/// A field's value as text.
+/// A field's value as text, where it was sent once: of two that differ none is to be believed (RFC 9110 §5.3).
 pub fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    let alone = values.all(|other| other == value);
+    value.to_str().ok().filter(|_| alone)
+}
+
+/// When storage wants to be asked again (RFC 9110 §10.2.3), five minutes at most; none where the head does not say.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let field = text(headers, header::RETRY_AFTER)?;
+    let pause = match field.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = httpdate::parse_http_date(field).ok()?;
+            date.duration_since(SystemTime::now()).unwrap_or_default()
+        }
+    };
+    Some(pause.min(MAX_RETRY_AFTER))
 }
 
 /// The metadata in an answer's head. Storage that gives no strong validator broke the protocol: a version could not

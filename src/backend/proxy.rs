@@ -20,7 +20,8 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 use url::Url;
 
-use super::reach::{Forbidden, Reach, Resolver};
+use super::reach::{Forbidden, Reach};
+use super::resolver::Resolver;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -37,26 +38,26 @@ pub fn proxy_of(server: &Url) -> Option<Url> {
 pub(super) struct ProxyConnector {
     tcp: HttpConnector<Resolver>,
     /// The proxy is the operator's, wherever it is.
-    to_proxy: HttpConnector,
+    to_proxy: HttpConnector<Resolver>,
     proxies: Arc<Matcher>,
     reach: Reach,
 }
 
 impl ProxyConnector {
-    pub(super) fn new(proxies: Matcher, reach: Reach, connect_timeout: Duration) -> Self {
-        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(reach));
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(connect_timeout));
-        let mut to_proxy = HttpConnector::new();
-        to_proxy.enforce_http(false);
-        to_proxy.set_nodelay(true);
-        to_proxy.set_connect_timeout(Some(connect_timeout));
+    /// `names` says what is within reach, too.
+    pub(super) fn new(proxies: Matcher, names: Resolver, connect_timeout: Duration) -> Self {
+        let connector = |names| {
+            let mut tcp = HttpConnector::new_with_resolver(names);
+            tcp.enforce_http(false);
+            tcp.set_nodelay(true);
+            tcp.set_connect_timeout(Some(connect_timeout));
+            tcp
+        };
         Self {
-            tcp,
-            to_proxy,
+            reach: names.reach(),
+            to_proxy: connector(names.clone().within(Reach::Anywhere)),
+            tcp: connector(names),
             proxies: Arc::new(proxies),
-            reach,
         }
     }
 }
@@ -90,7 +91,7 @@ impl Service<Uri> for ProxyConnector {
 }
 
 async fn tunnel(
-    tcp: HttpConnector,
+    tcp: HttpConnector<Resolver>,
     proxy: Intercept,
     destination: Uri,
 ) -> Result<TokioIo<TcpStream>, BoxError> {

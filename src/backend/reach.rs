@@ -4,14 +4,7 @@
 //! Looked at when a connection is made, at the very addresses that are connected to: a name that means another address
 //! a moment later (DNS rebinding) gains nothing. Behind a forward proxy it is the proxy that resolves and connects.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
-use tower_service::Service;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Metadata services that are not link-local: Alibaba, Azure's wire server, Oracle.
 const METADATA_V4: [Ipv4Addr; 3] = [
@@ -81,44 +74,6 @@ fn embedded(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Resolves names to those of their addresses that are within reach.
-#[derive(Clone)]
-pub(super) struct Resolver {
-    system: GaiResolver,
-    reach: Reach,
-}
-
-impl Resolver {
-    pub(super) fn new(reach: Reach) -> Self {
-        let system = GaiResolver::new();
-        Self { system, reach }
-    }
-}
-
-impl Service<Name> for Resolver {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.system.poll_ready(cx).map_err(BoxError::from)
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let (resolving, reach) = (self.system.call(name), self.reach);
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = resolving.await?.collect();
-            let known = !found.is_empty();
-            let mut within = found;
-            within.retain(|address| reach.allows(address.ip()));
-            match within.is_empty() && known {
-                true => Err(Forbidden.into()),
-                false => Ok(within.into_iter()),
-            }
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,25 +119,5 @@ mod tests {
                 elsewhere
             );
         }
-    }
-
-    #[tokio::test]
-    async fn a_name_is_looked_at_by_what_it_means_when_it_is_connected_to() {
-        let resolve = async |name: &str, loopback| {
-            let name: Name = name.parse().expect("a name");
-            Resolver::new(Reach::Elsewhere { loopback })
-                .call(name)
-                .await
-        };
-        let refused = resolve("localhost", false)
-            .await
-            .expect_err("it is refused");
-        assert!(refused.is::<Forbidden>(), "{refused}");
-        assert!(resolve("localhost", true).await.is_ok());
-        // The system takes a number for an address.
-        let refused = resolve("2852039166", true)
-            .await
-            .expect_err("169.254.169.254");
-        assert!(refused.is::<Forbidden>(), "{refused}");
     }
 }

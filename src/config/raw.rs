@@ -68,6 +68,10 @@ pub struct Limits {
     pub requests_per_second: Option<u32>,
     pub concurrent_streams: Option<u32>,
     pub bandwidth: Option<ByteSize>,
+    // Over all annotators.
+    pub total_connections: Option<u32>,
+    pub total_streams: Option<u32>,
+    pub total_memory: Option<ByteSize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -132,6 +136,7 @@ pub struct Cache {
     pub memory: Option<ByteSize>,
     pub disk: Option<Disk>,
     pub metadata_max_age: Option<Span>,
+    pub stale_if_error: Option<Span>,
 }
 
 #[derive(Debug, Deserialize)]

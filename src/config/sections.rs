@@ -12,6 +12,7 @@ use super::reader::Reader;
 use super::{AccessLog, LogConfig};
 use crate::cache::CacheConfig;
 use crate::content::ContentConfig;
+use crate::serve::caps::CapsConfig;
 use crate::serve::tls::Tls;
 use crate::serve::{DeliveryConfig, LimitsConfig, ServerConfig, TlsFiles};
 
@@ -22,6 +23,8 @@ const PRESIGN_EXPIRY: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
 /// Past a day a setting of these kinds is a mistake of the unit.
 pub const DAY: Duration = Duration::from_secs(86_400);
+/// What one body may hold: with less there would be none.
+const LEAST_MEMORY: u64 = 1 << 20;
 
 pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerConfig> {
     let server: raw::Server = reader.section("server", written)?;
@@ -47,6 +50,7 @@ pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerC
         drain,
         allowed_origins: server.cors.allowed_origins,
         limits: limits(reader, &server.limits),
+        caps: caps(reader, &server.limits),
     })
 }
 
@@ -144,6 +148,34 @@ fn limits(reader: &mut Reader<'_>, limits: &raw::Limits) -> LimitsConfig {
     }
 }
 
+/// What all annotators together may hold.
+fn caps(reader: &mut Reader<'_>, limits: &raw::Limits) -> CapsConfig {
+    let usual = CapsConfig::default();
+    for (key, zero) in [
+        ("total_connections", limits.total_connections == Some(0)),
+        ("total_streams", limits.total_streams == Some(0)),
+    ] {
+        if zero {
+            reader.problem(&format!("server.limits.{key}"), "0 would let nobody in");
+        }
+    }
+    let memory = limits.total_memory.map_or(usual.memory, |size| size.0);
+    if memory < LEAST_MEMORY {
+        reader.problem(
+            "server.limits.total_memory",
+            "must be at least 1MiB: what one body may hold",
+        );
+    }
+    let connections = limits
+        .total_connections
+        .map(|connections| connections as usize);
+    CapsConfig {
+        connections: connections.unwrap_or(usual.connections),
+        streams: limits.total_streams.map_or(usual.streams, u64::from),
+        memory,
+    }
+}
+
 pub fn cache(
     reader: &mut Reader<'_>,
     written: Option<Value>,
@@ -158,8 +190,18 @@ pub fn cache(
         Duration::from_secs(30),
         Duration::ZERO..=DAY,
     );
+    let stale_if_error = reader.span(
+        "cache.stale_if_error",
+        cache.stale_if_error,
+        Duration::from_secs(3600),
+        Duration::ZERO..=DAY,
+    );
+    let content = ContentConfig {
+        metadata_max_age,
+        stale_if_error,
+    };
     let memory = cache.memory.map_or(512 << 20, |size| size.0);
-    Some((CacheConfig { memory }, ContentConfig { metadata_max_age }))
+    Some((CacheConfig { memory }, content))
 }
 
 /// `[delivery]`, and the life of presigned URLs for storages that set none.

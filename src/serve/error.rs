@@ -165,7 +165,12 @@ impl Failure {
     /// The fields that a status asks for beside the document.
     fn add_fields(&self, status: StatusCode, headers: &mut HeaderMap) {
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, seconds(RETRY_AFTER_UNAVAILABLE));
+            let told = match self {
+                Self::Content(ContentError::Backend(error)) => error.retry_after(),
+                _ => None,
+            };
+            let retry_after = told.unwrap_or(RETRY_AFTER_UNAVAILABLE);
+            headers.insert(header::RETRY_AFTER, seconds(retry_after));
         }
         if status == StatusCode::UNAUTHORIZED {
             // RFC 6750 §3.1: a client that sent no credential is told no error.
@@ -281,6 +286,24 @@ fn request_problem(error: &RequestError) -> Problem {
             "method-not-allowed",
             "The method is not allowed here",
         ),
+        RequestError::BadHost => {
+            problem(S::BAD_REQUEST, "bad-host", "The host is missing or not one")
+        }
+        RequestError::BadFraming => problem(
+            S::BAD_REQUEST,
+            "bad-framing",
+            "The content's length cannot be understood",
+        ),
+        RequestError::Malformed => problem(
+            S::BAD_REQUEST,
+            "malformed",
+            "The request cannot be understood",
+        ),
+        RequestError::TooManyFields => problem(
+            S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "header-fields-too-large",
+            "The header fields are too large",
+        ),
         RequestError::UriTooLong => problem(S::URI_TOO_LONG, "uri-too-long", "The URI is too long"),
     }
 }
@@ -342,7 +365,7 @@ fn content_problem(error: &ContentError) -> Problem {
             )
         }
         ContentError::Backend(
-            BackendError::Throttled(_)
+            BackendError::Throttled { .. }
             | BackendError::Unavailable(_)
             | BackendError::CredentialsUnavailable(_),
         ) => problem(

@@ -70,7 +70,7 @@ struct Running {
 /// Where a running body's frames come from.
 pub enum Source {
     /// A storage, through the cache.
-    Content(ContentStream),
+    Content(Box<ContentStream>),
     /// The annotation application.
     Application(Frames),
 }

@@ -99,6 +99,8 @@ label! {
         Hit = "hit",
         /// Metadata was stale and storage said it still holds.
         Revalidated = "revalidated",
+        /// Metadata was stale and storage could not be asked.
+        Stale = "stale",
         /// Joined a fetch that another request had begun.
         Updating = "updating",
         /// Fetched from storage.
@@ -195,6 +197,8 @@ label! {
     Abort {
         /// The client left, or stopped reading for too long.
         ClientGone = "client_gone",
+        /// The process ended, and the time for bodies to finish was over.
+        Drained = "drained",
         /// The annotator lost the right to see it.
         Revoked = "revoked",
         /// The token ended.

@@ -43,7 +43,7 @@ pub(in crate::backend) fn refusal(
         (400, "InvalidAuthenticationInfo" | "AuthenticationFailed") => {
             BackendError::AccessDenied(said)
         }
-        (429 | 503, _) => BackendError::Throttled(said),
+        (429 | 503, _) => BackendError::throttled(said),
         (408 | 500..=599, _) => BackendError::Unavailable(said),
         _ => BackendError::Protocol(format!("unexpected status {} {code}", status.as_u16())),
     }
@@ -229,7 +229,7 @@ mod tests {
             (409, "BlobBeingRehydrated", "archive tier"),
             (403, "KeyVaultEncryptionKeyNotFound", "AccessDenied"),
             (409, "KeyVaultVaultNotFound", "customer-managed key"),
-            (503, "ServerBusy", "Throttled(\"ServerBusy\")"),
+            (503, "ServerBusy", "ServerBusy"),
             (429, "", "Throttled"),
             (500, "OperationTimedOut", "Unavailable"),
             (400, "InvalidUri", "Protocol"),

@@ -66,6 +66,12 @@ impl Given {
         }
     }
 
+    /// A URL that holds, and no other to be had.
+    fn at(storage: &Stub) -> Self {
+        let first = url(storage, "X-Amz-Signature=1", HOUR);
+        Self::new(first, Err(NotSigned::Refused))
+    }
+
     fn asked(&self) -> u32 {
         self.signer.0.load(Ordering::Relaxed)
     }
@@ -187,10 +193,7 @@ async fn a_signer_that_refuses_or_is_down_is_no_fault_of_storage() {
 #[tokio::test]
 async fn an_object_that_two_credentials_sign_for_is_two_objects() {
     let storage = Stub::start(None, |_| abc()).await;
-    let given = Given::new(
-        url(&storage, "X-Amz-Signature=1", HOUR),
-        Err(NotSigned::Refused),
-    );
+    let given = Given::at(&storage);
     let error = read(&given.signed, &location(2)).await.unwrap_err();
     assert!(
         matches!(error, BackendError::CredentialsUnavailable(_)),
@@ -214,10 +217,7 @@ async fn a_head_is_a_get_of_one_byte() {
         answer(206, &fields, "a")
     })
     .await;
-    let given = Given::new(
-        url(&storage, "X-Amz-Signature=1", HOUR),
-        Err(NotSigned::Refused),
-    );
+    let given = Given::at(&storage);
     let location = location(1);
     let head = given.signed.head(Call::about(&location)).await.unwrap();
     let Conditional::Is(meta) = head else {
@@ -238,10 +238,7 @@ async fn an_empty_object_is_asked_for_without_a_range() {
             None => answer(200, &[ETAG, ("content-length", "0")], ""),
         })
         .await;
-        let given = Given::new(
-            url(&storage, "X-Amz-Signature=1", HOUR),
-            Err(NotSigned::Refused),
-        );
+        let given = Given::at(&storage);
         let location = location(1);
         let head = given.signed.head(Call::about(&location)).await.unwrap();
         let Conditional::Is(meta) = head else {
@@ -268,10 +265,7 @@ async fn a_condition_is_sent_and_its_answer_checked() {
             }
         })
         .await;
-        let given = Given::new(
-            url(&storage, "X-Amz-Signature=1", HOUR),
-            Err(NotSigned::Refused),
-        );
+        let given = Given::at(&storage);
         let location = location(1);
         let get = async |condition| {
             let call = Call::about(&location).on(condition);
@@ -397,10 +391,7 @@ async fn no_error_shows_the_url() {
 #[tokio::test]
 async fn a_signed_url_lists_nothing() {
     let storage = Stub::start(None, |_| abc()).await;
-    let given = Given::new(
-        url(&storage, "X-Amz-Signature=1", HOUR),
-        Err(NotSigned::Refused),
-    );
+    let given = Given::at(&storage);
     assert!(given.signed.list("media", "", None, 10).await.is_err());
     assert!(storage.asked().is_empty());
 }

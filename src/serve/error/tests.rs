@@ -31,7 +31,7 @@ fn every_failure() -> Vec<(Failure, u16)> {
         (backend(BackendError::CredentialsUnavailable(said())), 503),
         (backend(BackendError::Changed), 502),
         (backend(BackendError::RangeNotSatisfiable), 502),
-        (backend(BackendError::Throttled(said())), 503),
+        (backend(BackendError::throttled(said())), 503),
         (backend(BackendError::Unavailable(said())), 503),
         (backend(BackendError::TimedOut("SECRET")), 504),
         (backend(BackendError::Protocol(said())), 502),
