@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
+use super::audit;
 use super::build::{InForce, build};
 use super::{Source, StartError};
 use crate::authority::file::FileAuthority;
@@ -54,6 +55,7 @@ impl House {
     ///
     /// `seen` is what the files were when they were read: what changed since then has not been.
     pub(super) async fn tick(self: Arc<Self>, mut seen: Vec<Stamp>) {
+        let mut list = self.in_force.lock().await.authority.changed();
         loop {
             tokio::time::sleep(TICK).await;
             let files = self.in_force.lock().await.loaded.files.clone();
@@ -64,8 +66,28 @@ impl House {
                 // other files, it costs one more.
                 seen = now;
             }
+            // An error says that there is another list, from a reload that named it.
+            if list.has_changed().unwrap_or(true) {
+                list = self.audit_list().await;
+            }
             self.set_gauges().await;
         }
+    }
+
+    /// Says which files decide who may see what, at start.
+    pub(super) async fn audit_files(&self) {
+        audit::was_read(&self.recorder.audit, &self.source.file, true).await;
+        self.audit_list().await;
+    }
+
+    /// Says which access list was read last, and hears of the next.
+    async fn audit_list(&self) -> watch::Receiver<u64> {
+        let authority = self.in_force.lock().await.authority.clone();
+        let mut list = authority.changed();
+        list.mark_unchanged();
+        let audit = &self.recorder.audit;
+        audit::was_read(audit, authority.file(), authority.last_reload_ok()).await;
+        list
     }
 
     async fn set_gauges(&self) {
@@ -92,6 +114,8 @@ impl House {
     pub(super) async fn reload(&self) -> bool {
         let mut in_force = self.in_force.lock().await;
         let reloaded = self.try_reload(&mut in_force).await;
+        let taken = reloaded.is_ok();
+        audit::was_read(&self.recorder.audit, &self.source.file, taken).await;
         self.configuration_ok
             .store(reloaded.is_ok(), Ordering::Relaxed);
         self.set_reload_gauge(&in_force.authority);
@@ -125,8 +149,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let mut keys = Vec::new();
     let (old_server, new_server) = (&old.server, &new.server);
     if (old_server.listen, old_server.admin_listen) != (new_server.listen, new_server.admin_listen)
+        || old_server.admin_hosts != new_server.admin_hosts
     {
-        keys.push("server.listen or server.admin_listen");
+        keys.push("server.listen, server.admin_listen or server.admin_hosts");
     }
     if old_server.tls != new_server.tls {
         keys.push("server.tls (its files are read again, their names are not)");

@@ -39,6 +39,8 @@ pub enum SecretRef {
 pub struct Server {
     pub listen: Option<String>,
     pub admin_listen: Option<String>,
+    #[serde(default)]
+    pub admin_hosts: Vec<String>,
     pub upstream: Option<String>,
     pub tls: Option<Tls>,
     pub drain: Option<Span>,
@@ -150,6 +152,10 @@ pub struct DeliverySection {
 pub struct Log {
     pub access: Option<String>,
     pub level: Option<String>,
+    pub audit: Option<PathBuf>,
+    pub audit_window: Option<Span>,
+    pub audit_max_size: Option<ByteSize>,
+    pub audit_keep: Option<u32>,
 }
 
 /// Keys that every kind of storage has.

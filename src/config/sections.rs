@@ -15,6 +15,7 @@ use crate::cache::CacheConfig;
 use crate::content::ContentConfig;
 use crate::serve::tls::Tls;
 use crate::serve::{DeliveryConfig, LimitsConfig, ServerConfig, TlsFiles};
+use crate::telemetry::AuditConfig;
 
 /// The life of a presigned URL where none is configured.
 pub const DEFAULT_PRESIGN_EXPIRY: Duration = Duration::from_secs(3600);
@@ -23,6 +24,10 @@ const PRESIGN_EXPIRY: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
 /// Past a day a setting of these kinds is a mistake of the unit.
 const DAY: Duration = Duration::from_secs(86_400);
+/// Below it an audit log would be put aside every few lines.
+const MIN_AUDIT_SIZE: u64 = 4 << 10;
+/// Putting one aside renames each that is kept.
+const MAX_AUDIT_FILES: u32 = 1000;
 
 pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerConfig> {
     let server: raw::Server = reader.section("server", written)?;
@@ -48,6 +53,7 @@ pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerC
     Some(ServerConfig {
         listen,
         admin_listen,
+        admin_hosts: server.admin_hosts,
         tls,
         drain,
         allowed_origins: server.cors.allowed_origins,
@@ -276,7 +282,7 @@ pub fn log(reader: &mut Reader<'_>, written: Option<Value>) -> Option<LogConfig>
         "off" => AccessLog::Off,
         path => AccessLog::File(reader.path(Path::new(path))),
     };
-    let level = log.level.unwrap_or_else(|| "info".to_owned());
+    let level = log.level.clone().unwrap_or_else(|| "info".to_owned());
     let plain = ["off", "error", "warn", "info", "debug", "trace"].contains(&level.as_str());
     // A bare unknown word would be taken for a module's name, and nothing be logged.
     let filter = level.contains('=') && EnvFilter::try_new(&level).is_ok();
@@ -286,5 +292,35 @@ pub fn log(reader: &mut Reader<'_>, written: Option<Value>) -> Option<LogConfig>
             format!("{level:?} is not one of off, error, warn, info, debug, trace, nor a filter like \"info,lockgate=debug\""),
         );
     }
-    Some(LogConfig { access, level })
+    let audit = audit(reader, &log);
+    Some(LogConfig {
+        access,
+        level,
+        audit,
+    })
+}
+
+fn audit(reader: &mut Reader<'_>, log: &raw::Log) -> Option<AuditConfig> {
+    let hour = Duration::from_secs(3600);
+    let window = reader.span(
+        "log.audit_window",
+        log.audit_window,
+        hour,
+        Duration::ZERO..=DAY,
+    );
+    let max_size = log.audit_max_size.map_or(100 << 20, |size| size.0);
+    if max_size < MIN_AUDIT_SIZE {
+        reader.problem("log.audit_max_size", "must be at least 4KiB");
+    }
+    let keep = log.audit_keep.unwrap_or(10);
+    if !(1..=MAX_AUDIT_FILES).contains(&keep) {
+        reader.problem("log.audit_keep", "must be from 1 to 1000 files");
+    }
+    let path = reader.path(log.audit.as_deref()?);
+    Some(AuditConfig {
+        path,
+        window,
+        max_size,
+        keep,
+    })
 }

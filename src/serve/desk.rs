@@ -9,19 +9,19 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::Body;
 use super::error::Failure;
 use super::exchange::{Exchange, Recorder};
-use super::gate::Gate;
+use super::gate::{Gate, reason};
 use super::listener::Peer;
 use super::request::Route;
 use super::{media, session};
 use crate::authority::Target;
-use crate::telemetry::{self, TraceContext};
+use crate::telemetry::{self, Reason, TraceContext};
 
 /// No route wants a request's body; this much is read so that the connection may go on, and no more.
 const MAX_REQUEST_BODY: usize = 64 << 10;
@@ -167,6 +167,13 @@ async fn drain(incoming: Incoming) -> Result<(), Failure> {
 
 fn refuse(failure: &Failure, parts: &Parts, exchange: &mut Exchange) -> Response<Body> {
     let status = failure.status();
+    match failure {
+        Failure::Denied(denied) => exchange.refused(status, reason(*denied)),
+        Failure::Auth(_) if status == StatusCode::UNAUTHORIZED => {
+            exchange.refused(status, Reason::Unauthenticated);
+        }
+        _ => {}
+    }
     let request_id = exchange.request_id();
     if status.is_server_error() {
         tracing::warn!(%request_id, status = status.as_u16(), "{failure}");

@@ -85,7 +85,8 @@ impl Gate {
     }
 }
 
-fn reason(denied: Denied) -> Reason {
+/// The word that logs and metrics have for a denial.
+pub(super) fn reason(denied: Denied) -> Reason {
     match denied {
         Denied::OutsideScope => Reason::OutsideScope,
         Denied::Expired => Reason::Expired,

@@ -52,6 +52,7 @@ pub async fn answer(
     exchange: &mut Exchange,
 ) -> Result<Response<Body>, Failure> {
     let request = MediaRequest::from_parts(parts, target)?;
+    exchange.asked_for(&request.uri);
     let credentials = credentials(parts, gate.cookie.name(), true);
     let annotator = gate.authenticate(credentials, &desk.recorder).await?;
     exchange.asked_by(&annotator.subject);

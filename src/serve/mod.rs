@@ -35,6 +35,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Where health and metrics are served; none: nowhere.
     pub admin_listen: Option<SocketAddr>,
+    /// Names that the admin listener may be asked by, beside addresses and private names: against DNS rebinding.
+    pub admin_hosts: Vec<String>,
     /// Certificate and key; none: plain HTTP.
     pub tls: Option<TlsFiles>,
     /// How long bodies may go on after SIGTERM.
