@@ -3,7 +3,7 @@
 //! Fetches the facts and asks for the decision; decides nothing itself.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::cors::Cors;
 use super::error::Failure;
@@ -11,11 +11,15 @@ use super::limits::Limits;
 use super::{DeliveryConfig, exchange::Recorder};
 use crate::access::{Denied, Permit, authorize};
 use crate::auth::{Annotator, Authenticator, Credentials, SessionCookie};
-use crate::authority::{Authority, Target};
+use crate::authority::{Authority, AuthorityError, Target};
 use crate::content::Reader;
 use crate::media_uri::MediaUri;
 use crate::resolve::{ResolvedObject, Storages};
 use crate::telemetry::Reason;
+
+/// An access source that takes longer is taken to be down: a page does not wait longer, and a body that is under way
+/// stands still meanwhile.
+const SOURCE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The gate as it is configured now.
 pub struct Gate {
@@ -64,7 +68,10 @@ impl Gate {
     ) -> Result<(Permit, ResolvedObject), Failure> {
         let begun = Instant::now();
         let decided = |reason| recorder.metrics.decision(reason, begun.elapsed());
-        let entitlement = match self.authority.entitle(annotator, target, uri).await {
+        let asked = self.authority.entitle(annotator, target, uri);
+        let answered = tokio::time::timeout(SOURCE_TIMEOUT, asked).await;
+        let late = |_| Err(AuthorityError::Unavailable("no answer in time".to_owned()));
+        let entitlement = match answered.unwrap_or_else(late) {
             Ok(entitlement) => entitlement,
             Err(error) => {
                 decided(Reason::SourceUnavailable);

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use http::Response;
 use http::request::Parts;
 
-use super::accept::acceptable;
+use super::accept::{acceptable, is_data};
 use super::body::Body;
 use super::content_type::ContentType;
 use super::credentials::credentials;
@@ -134,7 +134,8 @@ impl Permitted<'_> {
         exchange.cached(opened.status());
         let meta = opened.meta();
         let content_type = ContentType::of(meta.content_type.as_deref(), request.uri.file_name());
-        if !acceptable(&self.parts.headers, content_type.essence()) {
+        let fields = &self.parts.headers;
+        if !acceptable(fields, content_type.essence()) || !is_data(fields) {
             return Err(Failure::NotAcceptable);
         }
         let head = |selected: &Selected| {

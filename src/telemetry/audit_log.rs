@@ -6,6 +6,7 @@
 //! no field for a header or a query. What a client chose is JSON text, in which no byte can begin a line of its own.
 
 use std::collections::HashSet;
+use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::PathBuf;
@@ -266,12 +267,9 @@ fn write_all(
         let mut result = match message {
             Message::Line(time, event) => {
                 let event = &*event;
-                let written = serde_json::to_vec(&Line { time, event })
+                let written = serde_json::to_string(&Line { time, event })
                     .map_err(io::Error::from)
-                    .and_then(|mut line| {
-                        line.push(b'\n');
-                        file.write(&line)
-                    });
+                    .and_then(|line| file.write(in_one_line(&line).as_bytes()));
                 if written.is_err() {
                     dropped.inc();
                 }
@@ -286,6 +284,22 @@ fn write_all(
         say(&result, writable);
     }
     say(&file.sync(), writable);
+}
+
+/// JSON escapes only what is below a space (RFC 8259 §7). What else a terminal obeys or a pager breaks a line at is
+/// escaped here: the controls of ISO 6429 above ASCII, the separators, and what turns the direction of writing.
+fn in_one_line(json: &str) -> String {
+    let mut line = String::with_capacity(json.len() + 1);
+    for character in json.chars() {
+        let obeyed = matches!(character, '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if obeyed {
+            let _ = write!(line, "\\u{:04x}", u32::from(character));
+        } else {
+            line.push(character);
+        }
+    }
+    line.push('\n');
+    line
 }
 
 /// Says once per outage, not once per line, and once that it is over.

@@ -28,3 +28,4 @@ mod soak;
 mod tls;
 mod values;
 mod volumes;
+mod who_may_see;
