@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::audit;
 use super::build::{InForce, build};
-use super::{Source, StartError};
+use super::{Source, StartError, sandbox};
 use crate::authority::file::FileAuthority;
 use crate::config::Config;
 use crate::content::Shelf;
@@ -132,6 +132,12 @@ impl House {
         let loaded = self.source.load().await?;
         for key in needs_restart(&in_force.loaded.config, &loaded.config) {
             tracing::warn!("{key} has changed: that takes effect at the next start");
+        }
+        for path in sandbox::out_of_reach(&loaded) {
+            let path = path.display();
+            tracing::warn!(
+                "{path} was not named at start, so the sandbox keeps it out of reach: restart to use it"
+            );
         }
         let (gate, fresh) = build(loaded, Some(in_force), &self.shelf, &self.recorder).await?;
         if let Some(tls) = &self.tls {

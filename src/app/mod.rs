@@ -7,6 +7,7 @@
 mod audit;
 mod build;
 mod house;
+pub mod sandbox;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

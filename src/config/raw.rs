@@ -44,6 +44,9 @@ pub struct Server {
     pub upstream: Option<String>,
     pub tls: Option<Tls>,
     pub drain: Option<Span>,
+    pub sandbox: Option<bool>,
+    #[serde(default)]
+    pub sandbox_paths: Vec<PathBuf>,
     #[serde(default)]
     pub cors: Cors,
     #[serde(default)]
@@ -55,6 +58,16 @@ pub struct Server {
 pub struct Tls {
     pub certificate: PathBuf,
     pub private_key: PathBuf,
+    pub client_ca: Option<PathBuf>,
+    pub client_certificate: Option<ClientCertificate>,
+    pub hsts: Option<Span>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientCertificate {
+    Required,
+    Optional,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -67,6 +80,15 @@ pub struct Cors {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
+    pub requests_per_second: Option<u32>,
+    pub concurrent_streams: Option<u32>,
+    pub bandwidth: Option<ByteSize>,
+    pub project: Option<Box<ProjectLimits>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectLimits {
     pub requests_per_second: Option<u32>,
     pub concurrent_streams: Option<u32>,
     pub bandwidth: Option<ByteSize>,

@@ -42,6 +42,7 @@ pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerC
     for (index, origin) in server.cors.allowed_origins.iter().enumerate() {
         check_origin(reader, index, origin);
     }
+    let hsts = server.tls.as_ref().and_then(|tls| hsts(reader, tls));
     let tls = server.tls.map(|written| tls(reader, &written));
     let drain = reader.span(
         "server.drain",
@@ -49,6 +50,8 @@ pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerC
         Duration::from_secs(30),
         Duration::ZERO..=DAY,
     );
+    let sandbox_paths = server.sandbox_paths.iter();
+    let sandbox_paths = sandbox_paths.map(|path| reader.path(path)).collect();
     let (listen, admin_listen) = addresses?;
     Some(ServerConfig {
         listen,
@@ -57,18 +60,30 @@ pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerC
         tls,
         drain,
         allowed_origins: server.cors.allowed_origins,
-        limits: limits(reader, &server.limits),
+        limits: limits(reader, "server.limits", &server.limits),
+        project_limits: project_limits(reader, server.limits.project),
+        hsts,
+        sandbox: server.sandbox.unwrap_or(true),
+        sandbox_paths,
     })
 }
 
 /// The files are read here as they will be at start, so that what is wrong with them is said with its place.
 fn tls(reader: &mut Reader<'_>, written: &raw::Tls) -> TlsFiles {
+    let client_ca = written.client_ca.as_deref();
     let files = TlsFiles {
         certificate: reader.file("server.tls.certificate", &written.certificate),
         private_key: reader.file("server.tls.private_key", &written.private_key),
+        client_ca: client_ca.map(|path| reader.file("server.tls.client_ca", path)),
+        client_optional: written.client_certificate == Some(raw::ClientCertificate::Optional),
     };
+    if written.client_certificate.is_some() && client_ca.is_none() {
+        let key = "server.tls.client_certificate";
+        reader.problem(key, "needs server.tls.client_ca, to tell whose it is");
+    }
     // One that is missing has been named already.
-    if files.certificate.is_file() && files.private_key.is_file() {
+    let ca_is_there = files.client_ca.as_ref().is_none_or(|file| file.is_file());
+    if files.certificate.is_file() && files.private_key.is_file() && ca_is_there {
         for (key, error) in Tls::mistakes(&files) {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
             let message = format!("{error}{}", cause.unwrap_or_default());
@@ -76,6 +91,13 @@ fn tls(reader: &mut Reader<'_>, written: &raw::Tls) -> TlsFiles {
         }
     }
     files
+}
+
+/// A year, as RFC 6797 §6.1.1's example has it; 0 leaves the field out.
+fn hsts(reader: &mut Reader<'_>, tls: &raw::Tls) -> Option<Duration> {
+    let year = 365 * DAY;
+    let hsts = reader.span("server.tls.hsts", tls.hsts, year, Duration::ZERO..=2 * year);
+    (!hsts.is_zero()).then_some(hsts)
 }
 
 fn addresses(
@@ -124,7 +146,23 @@ fn check_origin(reader: &mut Reader<'_>, index: usize, written: &str) {
     reader.problem(&format!("server.cors.allowed_origins[{index}]"), message);
 }
 
-fn limits(reader: &mut Reader<'_>, limits: &raw::Limits) -> LimitsConfig {
+fn project_limits(
+    reader: &mut Reader<'_>,
+    written: Option<Box<raw::ProjectLimits>>,
+) -> LimitsConfig {
+    let Some(written) = written else {
+        return LimitsConfig::default();
+    };
+    let written = raw::Limits {
+        requests_per_second: written.requests_per_second,
+        concurrent_streams: written.concurrent_streams,
+        bandwidth: written.bandwidth,
+        project: None,
+    };
+    limits(reader, "server.limits.project", &written)
+}
+
+fn limits(reader: &mut Reader<'_>, section: &str, limits: &raw::Limits) -> LimitsConfig {
     let bandwidth = limits.bandwidth.map(|size| size.0);
     for (key, zero) in [
         ("requests_per_second", limits.requests_per_second == Some(0)),
@@ -132,7 +170,7 @@ fn limits(reader: &mut Reader<'_>, limits: &raw::Limits) -> LimitsConfig {
         ("bandwidth", bandwidth == Some(0)),
     ] {
         if zero {
-            let key = format!("server.limits.{key}");
+            let key = format!("{section}.{key}");
             reader.problem(&key, "0 would let nobody in; leave it out for no limit");
         }
     }

@@ -91,6 +91,10 @@ impl Desk {
             );
         }
         gate.cors.decorate(&parts.headers, response.headers_mut());
+        if let Some(hsts) = &gate.hsts {
+            let fields = response.headers_mut();
+            fields.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
         finish(response, exchange)
     }
 
@@ -193,14 +197,6 @@ fn refuse(failure: &Failure, parts: &Parts, exchange: &mut Exchange) -> Response
 fn finish(response: Response<Body>, mut exchange: Exchange) -> Response<Body> {
     exchange.answered(response.status());
     response.map(|body| body.recorded(exchange))
-}
-
-impl From<super::limits::RetryAfter> for Failure {
-    fn from(limit: super::limits::RetryAfter) -> Self {
-        Self::TooManyRequests {
-            retry_after: limit.0,
-        }
-    }
 }
 
 #[cfg(test)]

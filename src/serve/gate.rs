@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use http::HeaderValue;
+
 use super::cors::Cors;
 use super::error::Failure;
 use super::limits::Limits;
@@ -13,6 +15,7 @@ use crate::access::{Denied, Permit, authorize};
 use crate::auth::{Annotator, Authenticator, Credentials, SessionCookie};
 use crate::authority::{Authority, AuthorityError, Target};
 use crate::content::Reader;
+use crate::ids::{ProjectId, Subject};
 use crate::media_uri::MediaUri;
 use crate::resolve::{ResolvedObject, Storages};
 use crate::telemetry::Reason;
@@ -34,9 +37,13 @@ pub struct Gate {
     /// Which bytes.
     pub reader: Reader,
     /// How much of it.
-    pub limits: Arc<Limits>,
+    pub limits: Arc<Limits<Subject>>,
+    /// How much of it all who work on one project may have.
+    pub project_limits: Arc<Limits<ProjectId>>,
     /// Who may read answers from another origin.
     pub cors: Cors,
+    /// `Strict-Transport-Security`, where TLS is on and it is not switched off.
+    pub hsts: Option<HeaderValue>,
     /// How answers look.
     pub delivery: DeliveryConfig,
 }

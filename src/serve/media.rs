@@ -15,7 +15,7 @@ use super::desk::Desk;
 use super::error::Failure;
 use super::exchange::Exchange;
 use super::gate::Gate;
-use super::limits::StreamGuard;
+use super::limits::{Pace, RetryAfter};
 use super::preconditions::Verdict;
 use super::recheck::{ASK_EVERY, Begun, Recheck, rechecked};
 use super::request::MediaRequest;
@@ -24,6 +24,7 @@ use crate::auth::Annotator;
 use crate::authority::Target;
 use crate::backend::{BackendError, PresignOptions};
 use crate::content::{ContentError, FirstRead, Opened};
+use crate::ids::ProjectId;
 use crate::object::ObjectMeta;
 use crate::project::Delivery;
 use crate::range::{ByteRange, RangeSpec};
@@ -38,6 +39,7 @@ struct Permitted<'a> {
     request: MediaRequest,
     annotator: Arc<Annotator>,
     object: ResolvedObject,
+    project: Option<ProjectId>,
     admitted_at: Instant,
     traceparent: String,
 }
@@ -61,10 +63,12 @@ pub async fn answer(
     let (permit, object) = gate
         .admit(&annotator, &request.target, &request.uri, &desk.recorder)
         .await?;
-    exchange.served_from(
-        permit.projects().first().map(|project| &project.id),
-        &object.location().storage,
-    );
+    let project = permit.projects().first().map(|project| project.id.clone());
+    exchange.served_from(project.as_ref(), &object.location().storage);
+    // After the decision: who is refused must not learn how busy a project is.
+    if let Some(project) = &project {
+        gate.project_limits.check_request(project)?;
+    }
     let traceparent = trace.child().header_value();
     let permitted = Permitted {
         desk,
@@ -73,6 +77,7 @@ pub async fn answer(
         request,
         annotator,
         object,
+        project,
         admitted_at,
         traceparent,
     };
@@ -129,7 +134,7 @@ impl Permitted<'_> {
     async fn try_proxy(&self, exchange: &mut Exchange) -> Result<Response<Body>, Failure> {
         let request = &self.request;
         // Before storage is asked: a body too many costs it nothing.
-        let pace = self.gate.limits.begin_stream(&self.annotator.subject)?;
+        let pace = self.pace()?;
         let opened = self.open(self.first_read()).await?;
         exchange.cached(opened.status());
         let meta = opened.meta();
@@ -163,6 +168,15 @@ impl Permitted<'_> {
         }
         let body = self.body(&opened, &range, pace, exchange).await?;
         Ok(head.map(|()| body))
+    }
+
+    fn pace(&self) -> Result<Pace, RetryAfter> {
+        let limits = &self.gate.project_limits;
+        let project = self.project.as_ref();
+        Ok(Pace {
+            annotator: self.gate.limits.begin_stream(&self.annotator.subject)?,
+            project: project.map(|id| limits.begin_stream(id)).transpose()?,
+        })
     }
 
     async fn open(&self, first: FirstRead) -> Result<Opened, ContentError> {
@@ -206,7 +220,7 @@ impl Permitted<'_> {
         &self,
         opened: &Opened,
         range: &ByteRange,
-        pace: StreamGuard,
+        pace: Pace,
         exchange: &mut Exchange,
     ) -> Result<Body, Failure> {
         let mut content = opened.stream(range);

@@ -12,7 +12,7 @@ use super::body::Frames;
 use super::error::Failure;
 use super::exchange::Recorder;
 use super::gate::Gate;
-use super::limits::StreamGuard;
+use super::limits::Pace;
 use crate::access::Denied;
 use crate::auth::Annotator;
 use crate::authority::Target;
@@ -62,7 +62,7 @@ impl Recheck {
 struct Running {
     content: ContentStream,
     recheck: Recheck,
-    pace: StreamGuard,
+    pace: Pace,
     unasked: u64,
     asked_at: Instant,
 }
@@ -76,12 +76,7 @@ pub struct Begun {
 }
 
 /// The frames after the first.
-pub fn rechecked(
-    content: ContentStream,
-    recheck: Recheck,
-    pace: StreamGuard,
-    begun: Begun,
-) -> Frames {
+pub fn rechecked(content: ContentStream, recheck: Recheck, pace: Pace, begun: Begun) -> Frames {
     let running = Running {
         content,
         recheck,

@@ -16,7 +16,7 @@ use lockgate::serve::Desk;
 use lockgate::serve::cors::Cors;
 use lockgate::serve::exchange::Recorder;
 use lockgate::serve::gate::Gate;
-use lockgate::serve::limits::Limits;
+use lockgate::serve::limits::{Limits, Whose};
 use lockgate::serve::listener::Listener;
 use lockgate::telemetry::{AccessLog, AuditLog, Destination, Metrics};
 use tempfile::TempDir;
@@ -117,7 +117,9 @@ impl MoodyHouse {
                 Shelf::new(Arc::new(memory), metrics.clone()),
                 config.content.clone(),
             ),
-            limits: Arc::new(Limits::new(&config.server.limits)),
+            limits: Arc::new(Limits::new(Whose::Annotator, &config.server.limits)),
+            project_limits: Arc::new(Limits::new(Whose::Project, &config.server.project_limits)),
+            hsts: None,
             cors: Cors::new(&[]),
             delivery: config.delivery.clone(),
         };

@@ -87,6 +87,16 @@ impl Serving {
         assert!(status.success(), "{kill}");
     }
 
+    /// Whether the process can gain no privileges, as the kernel says.
+    pub fn no_new_privs(&self) -> Option<String> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id()));
+        let status = status.ok()?;
+        let value = status
+            .lines()
+            .find_map(|line| line.strip_prefix("NoNewPrivs:"))?;
+        Some(value.trim().to_owned())
+    }
+
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         let process = &mut self.process.0;
