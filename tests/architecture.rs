@@ -144,6 +144,7 @@ const PURE: &[&str] = &[
     "content/plan.rs",
     "serve/preconditions.rs",
     "serve/request.rs",
+    "serve/task_json/",
 ];
 
 /// What I/O looks like.

@@ -5,7 +5,7 @@
 pub mod file;
 mod index;
 mod list;
-mod mentions;
+pub mod mentions;
 mod tasks;
 mod watcher;
 

@@ -19,6 +19,7 @@ pub mod recheck;
 pub mod request;
 pub mod response;
 mod session;
+pub mod task_json;
 pub mod tls;
 mod watch;
 

@@ -20,6 +20,7 @@ mod gcs_presign;
 mod identities;
 mod lifecycle;
 mod local_files;
+mod nginx;
 mod operations;
 mod process;
 mod ranges;

@@ -13,6 +13,7 @@ pub mod gateway;
 pub mod google;
 pub mod moody;
 pub mod moto;
+pub mod nginx;
 pub mod process;
 pub mod raw;
 pub mod redis;
