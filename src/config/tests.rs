@@ -5,6 +5,7 @@ mod gcs;
 mod mistakes;
 mod start;
 mod stores;
+mod trust;
 mod warnings;
 
 use super::*;

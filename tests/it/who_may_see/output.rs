@@ -192,3 +192,20 @@ async fn no_token_signature_or_key_is_in_any_output_at_the_chattiest_level() {
     }
     secrets::assert_none_in_text("what was written", &sent);
 }
+
+#[test]
+fn a_secret_in_what_was_written_fails_the_test_that_wrote_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let minted = token::of("anna");
+    for (text, found) in [
+        ("{\"status\":200}\n".to_owned(), false),
+        (format!("bearer {minted}\n"), true),
+        (format!("key {}\n", store::SECRET), true),
+        (format!("secret {}\n", token::SECRET), true),
+        ("https://storage/a?X-Amz-Signature=00\n".to_owned(), true),
+    ] {
+        std::fs::write(directory.path().join("access.log"), &text).expect("it is written");
+        let search = || secrets::assert_none_in(directory.path(), &["stderr", "access.log"]);
+        assert_eq!(std::panic::catch_unwind(search).is_err(), found, "{text}");
+    }
+}
