@@ -29,6 +29,7 @@ use crate::serve::exchange::Recorder;
 use crate::serve::gate::Gate;
 use crate::serve::limits::{Limits, Whose};
 use crate::serve::response::strict_transport_security;
+use crate::serve::upstream::Upstream;
 
 /// What the gate was made of, to be kept where a reload does not change it.
 pub(super) struct InForce {
@@ -38,6 +39,7 @@ pub(super) struct InForce {
     pub(super) authority: Arc<FileAuthority>,
     pub(super) limits: Arc<Limits<Subject>>,
     pub(super) project_limits: Arc<Limits<ProjectId>>,
+    pub(super) upstream: Option<Arc<Upstream>>,
 }
 
 #[derive(Clone)]
@@ -87,6 +89,13 @@ pub(super) async fn build(
         }
         Some(_) | None => Arc::new(Limits::new(Whose::Project, &config.server.project_limits)),
     };
+    let upstream = match before {
+        // Its connections stay.
+        Some(before) if before.loaded.config.server.upstream == config.server.upstream => {
+            before.upstream.clone()
+        }
+        Some(_) | None => open_upstream(config)?,
+    };
     let stores = open_stores(
         config,
         before.map_or(&[], |before| &before.stores),
@@ -115,6 +124,7 @@ pub(super) async fn build(
         hsts: config.server.hsts.and_then(strict_transport_security),
         cors: Cors::new(&config.server.allowed_origins),
         delivery: config.delivery.clone(),
+        upstream: upstream.clone(),
     };
     Ok((
         gate,
@@ -125,8 +135,15 @@ pub(super) async fn build(
             authority,
             limits,
             project_limits,
+            upstream,
         },
     ))
+}
+
+fn open_upstream(config: &Config) -> Result<Option<Arc<Upstream>>, StartError> {
+    let url = config.server.upstream.as_ref();
+    let open = url.map(|url| Upstream::new(url, None, None).map_err(StartError::Upstream));
+    Ok(open.transpose()?.map(Arc::new))
 }
 
 async fn authenticator(config: &Config) -> Result<Arc<Authenticator>, StartError> {

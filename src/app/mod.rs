@@ -31,6 +31,7 @@ use crate::serve::admin::Admin;
 use crate::serve::exchange::Recorder;
 use crate::serve::listener::Listener;
 use crate::serve::tls::{Tls, TlsError};
+use crate::serve::upstream::Tunnels;
 use crate::serve::{Desk, Front};
 use crate::telemetry::{
     AccessLog, AccessLogError, AuditLog, AuditLogError, Destination, Metrics, Tier,
@@ -80,6 +81,9 @@ pub enum StartError {
     /// A storage cannot be reached for a reason that lies here.
     #[error("storage {0}: {1}")]
     Storage(StorageId, HttpClientError),
+    /// The application cannot be reached for a reason that lies here.
+    #[error("server.upstream: {0}")]
+    Upstream(HttpClientError),
     /// An address cannot be listened at.
     #[error("cannot listen at {0}: {1}; is another process there?")]
     Listen(SocketAddr, std::io::Error),
@@ -96,6 +100,7 @@ pub struct Running {
     local_addr: SocketAddr,
     admin_addr: Option<SocketAddr>,
     house: Arc<House>,
+    desk: Arc<Desk>,
     shutdown: CancellationToken,
     admin_shutdown: CancellationToken,
     server: JoinHandle<usize>,
@@ -161,10 +166,12 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         gate: house.gate.clone(),
         recorder: recorder.clone(),
         front,
+        tunnels: Tunnels::until(&shutdown),
     });
     let drain = server.drain;
+    let at_the_desk = desk.clone();
     let serving = listener.1.serve(
-        move |peer| desk.clone().service(peer),
+        move |peer| at_the_desk.clone().service(peer),
         shutdown.clone(),
         drain,
     );
@@ -186,6 +193,7 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         local_addr,
         admin_addr,
         house,
+        desk,
         shutdown,
         admin_shutdown,
         server: tokio::spawn(serving),
@@ -230,6 +238,7 @@ impl Running {
         self.house.draining.store(true, Ordering::Relaxed);
         self.shutdown.cancel();
         let cut = (&mut self.server).await.unwrap_or_default();
+        self.desk.tunnels.close().await;
         self.admin_shutdown.cancel();
         self.others.abort_all();
         self.house.recorder.log.close().await;

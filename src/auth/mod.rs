@@ -6,6 +6,7 @@
 mod config;
 mod jwks;
 mod keys;
+pub mod label_studio;
 mod remembered;
 mod session;
 mod token;

@@ -32,13 +32,8 @@ const MAX_AUDIT_FILES: u32 = 1000;
 pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerConfig> {
     let server: raw::Server = reader.section("server", written)?;
     let addresses = addresses(reader, &server);
-    if let Some(upstream) = &server.upstream {
-        reader.url("server.upstream", upstream);
-        reader.warn(
-            "server.upstream",
-            "not used by this version: other paths answer 404",
-        );
-    }
+    let upstream = server.upstream.as_deref();
+    let upstream = upstream.and_then(|written| upstream_url(reader, written));
     for (index, origin) in server.cors.allowed_origins.iter().enumerate() {
         check_origin(reader, index, origin);
     }
@@ -57,6 +52,7 @@ pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerC
         listen,
         admin_listen,
         admin_hosts: server.admin_hosts,
+        upstream,
         tls,
         drain,
         allowed_origins: server.cors.allowed_origins,
@@ -66,6 +62,18 @@ pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerC
         sandbox: server.sandbox.unwrap_or(true),
         sandbox_paths,
     })
+}
+
+/// A path would have to be cut from and put before every path, link and cookie: the application has to be at `/`.
+fn upstream_url(reader: &mut Reader<'_>, written: &str) -> Option<url::Url> {
+    let url = reader.url("server.upstream", written)?;
+    if url.path() != "/" || url.query().is_some() {
+        reader.problem(
+            "server.upstream",
+            "must be scheme, host and port alone, like \"http://127.0.0.1:8081\": paths are passed on as they come",
+        );
+    }
+    Some(url)
 }
 
 /// The files are read here as they will be at start, so that what is wrong with them is said with its place.

@@ -12,6 +12,7 @@ use http::{Response, StatusCode};
 
 use super::limits::RetryAfter;
 use super::request::RequestError;
+use super::upstream::UpstreamError;
 use crate::access::Denied;
 use crate::auth::AuthError;
 use crate::authority::AuthorityError;
@@ -65,6 +66,12 @@ pub enum Failure {
     /// The request's fields are too many or too large (RFC 6585 §5).
     #[error("the request's header fields are too large")]
     HeaderFieldsTooLarge,
+    /// The request is malformed or could be understood in two ways; the reason is for the log.
+    #[error("not forwarded: {0}")]
+    BadRequest(&'static str),
+    /// The annotation application gave no answer.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
     /// There is no such route.
     #[error("no such route")]
     NoSuchRoute,
@@ -219,6 +226,21 @@ impl Failure {
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "header-fields-too-large",
                 "The header fields are too large",
+            ),
+            Self::BadRequest(_) => problem(
+                S::BAD_REQUEST,
+                "bad-request",
+                "The request cannot be forwarded",
+            ),
+            Self::Upstream(UpstreamError::Unavailable(_) | UpstreamError::Protocol(_)) => problem(
+                S::BAD_GATEWAY,
+                "upstream-unavailable",
+                "The application is not available at the moment",
+            ),
+            Self::Upstream(UpstreamError::TimedOut) => problem(
+                S::GATEWAY_TIMEOUT,
+                "upstream-timeout",
+                "The application did not answer in time",
             ),
             Self::NoSuchRoute => problem(S::NOT_FOUND, "no-such-route", "There is nothing here"),
             Self::Internal(_) => problem(S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),

@@ -10,6 +10,7 @@ use http::HeaderValue;
 use super::cors::Cors;
 use super::error::Failure;
 use super::limits::Limits;
+use super::upstream::Upstream;
 use super::{DeliveryConfig, exchange::Recorder};
 use crate::access::{Denied, Permit, authorize};
 use crate::auth::{Annotator, Authenticator, Credentials, SessionCookie};
@@ -46,6 +47,8 @@ pub struct Gate {
     pub hsts: Option<HeaderValue>,
     /// How answers look.
     pub delivery: DeliveryConfig,
+    /// Who answers what is no media; none: nobody.
+    pub upstream: Option<Arc<Upstream>>,
 }
 
 impl Gate {

@@ -21,6 +21,7 @@ pub mod response;
 mod session;
 pub mod task_json;
 pub mod tls;
+pub mod upstream;
 mod watch;
 
 pub use desk::{Desk, Front};
@@ -38,6 +39,8 @@ pub struct ServerConfig {
     pub admin_listen: Option<SocketAddr>,
     /// Names that the admin listener may be asked by, beside addresses and private names: against DNS rebinding.
     pub admin_hosts: Vec<String>,
+    /// Where everything goes that is no media: scheme, host and port; none: nowhere.
+    pub upstream: Option<url::Url>,
     /// Certificate and key; none: plain HTTP.
     pub tls: Option<TlsFiles>,
     /// How long bodies may go on after SIGTERM.

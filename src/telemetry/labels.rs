@@ -48,6 +48,8 @@ label! {
         LocalFiles = "local-files",
         /// `/session`
         Session = "session",
+        /// What the annotation application answers.
+        Upstream = "upstream",
         /// Anything else.
         Other = "other",
     }
@@ -205,6 +207,8 @@ label! {
         Stalled = "stalled",
         /// The object changed.
         Changed = "changed",
+        /// The annotation application broke off.
+        Upstream = "upstream",
     }
 }
 

@@ -29,6 +29,7 @@ mod revocation;
 mod sharing;
 mod soak;
 mod tls;
+mod upstream;
 mod values;
 mod volumes;
 mod who_may_see;

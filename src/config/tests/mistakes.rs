@@ -26,6 +26,7 @@ const MISTAKES: &[Mistake] = &[
     ("[server]", "[server]\ntls = { certificate = \"tls.crt\" }", 2, "server.tls.private_key", "missing"),
     ("[server]", "[server]\ntls = { certificate = \"no.crt\", private_key = \"no.key\" }", 2, "server.tls.certificate", "no such file"),
     ("[server]", "[server]\nupstream = \"127.0.0.1\"", 2, "server.upstream", "http://"),
+    ("[server]", "[server]\nupstream = \"http://127.0.0.1:8081/base\"", 2, "server.upstream", "host and port alone"),
     ("[server]", "[server]\ncors.allowed_origins = [\"*\"]", 2, "server.cors.allowed_origins[0]", "name each origin"),
     ("[server]", "[server]\ncors.allowed_origins = [\n\"https://a.example\",\n\"https://b.example/\"]", 4, "server.cors.allowed_origins[1]", "did you mean \"https://b.example\""),
     ("[server]", "[server]\ncors.allowed_origins = \"https://a.example\"", 2, "server.cors.allowed_origins", "sequence"),

@@ -51,6 +51,10 @@ fn every_failure() -> Vec<(Failure, u16)> {
         (Failure::RequestTimeout, 408),
         (Failure::ContentTooLarge, 413),
         (Failure::HeaderFieldsTooLarge, 431),
+        (Failure::BadRequest("SECRET"), 400),
+        (UpstreamError::Unavailable(said()).into(), 502),
+        (UpstreamError::Protocol(said()).into(), 502),
+        (UpstreamError::TimedOut.into(), 504),
         (Failure::NoSuchRoute, 404),
         (Failure::Internal("SECRET"), 500),
     ]

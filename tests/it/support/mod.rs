@@ -1,5 +1,6 @@
 //! What the tests stand on: a gateway, storages to put behind it, a client, tokens, and bytes that prove themselves.
 
+pub mod application;
 pub mod authority;
 pub mod azurite;
 pub mod client;

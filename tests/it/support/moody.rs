@@ -18,6 +18,7 @@ use lockgate::serve::exchange::Recorder;
 use lockgate::serve::gate::Gate;
 use lockgate::serve::limits::{Limits, Whose};
 use lockgate::serve::listener::Listener;
+use lockgate::serve::upstream::Tunnels;
 use lockgate::telemetry::{AccessLog, AuditLog, Destination, Metrics};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -118,22 +119,25 @@ impl MoodyHouse {
                 config.content.clone(),
             ),
             limits: Arc::new(Limits::new(Whose::Annotator, &config.server.limits)),
+            upstream: None,
             project_limits: Arc::new(Limits::new(Whose::Project, &config.server.project_limits)),
             hsts: None,
             cors: Cors::new(&[]),
             delivery: config.delivery.clone(),
         };
+        let shutdown = CancellationToken::new();
         let desk = Arc::new(Desk {
             gate: Arc::new(ArcSwap::from_pointee(gate)),
             recorder,
             front: None,
+            tunnels: Tunnels::until(&shutdown),
         });
         let address = "127.0.0.1:0".parse().expect("an address");
         let listener = Listener::bind(address, None).expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let serving = listener.serve(
             move |peer| desk.clone().service(peer),
-            CancellationToken::new(),
+            shutdown,
             Duration::ZERO,
         );
         Self {
