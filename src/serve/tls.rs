@@ -197,7 +197,7 @@ fn client_verifier(
     } else {
         verifier
     };
-    verifier.build().map_err(|source| unusable(source))
+    verifier.build().map_err(unusable)
 }
 
 fn read(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
