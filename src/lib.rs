@@ -30,6 +30,7 @@ pub mod backend;
 pub mod cache;
 
 // Ground: imports nothing above it.
+pub mod ask;
 pub mod ids;
 pub mod located;
 pub mod media_uri;
@@ -37,4 +38,5 @@ pub mod object;
 pub mod project;
 pub mod range;
 pub mod secret;
+pub mod signed;
 pub mod telemetry;

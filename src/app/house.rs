@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::audit;
 use super::build::{InForce, build};
+use super::judges::Judges;
 use super::{Source, StartError, sandbox};
 use crate::authority::file::FileAuthority;
 use crate::config::Config;
@@ -55,7 +56,7 @@ impl House {
     ///
     /// `seen` is what the files were when they were read: what changed since then has not been.
     pub(super) async fn tick(self: Arc<Self>, mut seen: Vec<Stamp>) {
-        let mut list = self.in_force.lock().await.authority.changed();
+        let mut list = self.list().await.map(|list| list.changed());
         loop {
             tokio::time::sleep(TICK).await;
             let files = self.in_force.lock().await.loaded.files.clone();
@@ -67,7 +68,11 @@ impl House {
                 seen = now;
             }
             // An error says that there is another list, from a reload that named it.
-            if list.has_changed().unwrap_or(true) {
+            let changed = match &list {
+                Some(list) => list.has_changed().unwrap_or(true),
+                None => self.list().await.is_some(),
+            };
+            if changed {
                 list = self.audit_list().await;
             }
             self.set_gauges().await;
@@ -76,25 +81,36 @@ impl House {
 
     /// Says which files decide who may see what, at start.
     pub(super) async fn audit_files(&self) {
-        audit::was_read(&self.recorder.audit, &self.source.file, true).await;
+        self.audit_configuration(true).await;
         self.audit_list().await;
     }
 
     /// Says which access list was read last, and hears of the next.
-    async fn audit_list(&self) -> watch::Receiver<u64> {
-        let authority = self.in_force.lock().await.authority.clone();
-        let mut list = authority.changed();
-        list.mark_unchanged();
+    async fn audit_list(&self) -> Option<watch::Receiver<u64>> {
+        let list = self.list().await?;
+        let mut changed = list.changed();
+        changed.mark_unchanged();
         let audit = &self.recorder.audit;
-        audit::was_read(audit, authority.file(), authority.last_reload_ok()).await;
-        list
+        audit::was_read(audit, list.file(), list.last_reload_ok()).await;
+        Some(changed)
+    }
+
+    async fn list(&self) -> Option<Arc<FileAuthority>> {
+        self.in_force.lock().await.judges.list()
+    }
+
+    /// Without a file the environment is the configuration.
+    async fn audit_configuration(&self, taken: bool) {
+        if let Some(file) = &self.source.file {
+            audit::was_read(&self.recorder.audit, file, taken).await;
+        }
     }
 
     async fn set_gauges(&self) {
         let metrics = &self.recorder.metrics;
         metrics.cache_bytes(Tier::Memory, self.shelf.cached_bytes());
         let in_force = self.in_force.lock().await;
-        self.set_reload_gauge(&in_force.authority);
+        self.set_reload_gauge(&in_force.judges);
         for open in &in_force.stores {
             let expiry = open.backend.credential_expiry();
             if let Some(expiry) = expiry {
@@ -104,21 +120,21 @@ impl House {
     }
 
     /// One gauge for both: what was read last, of the configuration and of the access list, is in force.
-    fn set_reload_gauge(&self, authority: &FileAuthority) {
+    fn set_reload_gauge(&self, judges: &Judges) {
         let configuration_ok = self.configuration_ok.load(Ordering::Relaxed);
         self.recorder
             .metrics
-            .reload(configuration_ok && authority.last_reload_ok());
+            .reload(configuration_ok && judges.last_reload_ok());
     }
 
     pub(super) async fn reload(&self) -> bool {
         let mut in_force = self.in_force.lock().await;
         let reloaded = self.try_reload(&mut in_force).await;
         let taken = reloaded.is_ok();
-        audit::was_read(&self.recorder.audit, &self.source.file, taken).await;
+        self.audit_configuration(taken).await;
         self.configuration_ok
             .store(reloaded.is_ok(), Ordering::Relaxed);
-        self.set_reload_gauge(&in_force.authority);
+        self.set_reload_gauge(&in_force.judges);
         match &reloaded {
             Ok(()) => tracing::info!("configuration reloaded"),
             Err(error) => {

@@ -7,6 +7,7 @@
 mod audit;
 mod build;
 mod house;
+mod judges;
 pub mod sandbox;
 
 use std::net::SocketAddr;
@@ -43,17 +44,33 @@ use house::{House, stamps};
 /// Where the configuration comes from; read again at each reload.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The file.
-    pub file: PathBuf,
+    /// The file; none: there is nothing but the environment.
+    pub file: Option<PathBuf>,
     /// The environment that overrides it.
     pub environment: Vec<(String, String)>,
 }
 
 impl Source {
+    /// Reads it. Blocks on the file.
+    ///
+    /// # Errors
+    /// Its mistakes, all at once.
+    pub fn read(&self) -> Result<Loaded, Problems> {
+        let environment = self.environment.clone();
+        match &self.file {
+            Some(file) => config::load(file, environment),
+            None => config::Source {
+                environment,
+                ..config::Source::default()
+            }
+            .load(),
+        }
+    }
+
     /// Reads it, off the threads that serve.
     async fn load(&self) -> Result<Loaded, StartError> {
-        let Self { file, environment } = self.clone();
-        match tokio::task::spawn_blocking(move || config::load(&file, environment)).await {
+        let source = self.clone();
+        match tokio::task::spawn_blocking(move || source.read()).await {
             Ok(loaded) => Ok(loaded?),
             Err(_) => Err(StartError::Interrupted),
         }
@@ -81,6 +98,15 @@ pub enum StartError {
     /// A storage cannot be reached for a reason that lies here.
     #[error("storage {0}: {1}")]
     Storage(StorageId, HttpClientError),
+    /// The storage that Label Studio signs for cannot be reached for a reason that lies here.
+    #[error("access.label_studio: {0}")]
+    LabelStudio(HttpClientError),
+    /// Label Studio cannot be asked for a reason that lies here.
+    #[error("access.label_studio: {0}")]
+    AskLabelStudio(std::io::Error),
+    /// Tokens would have to be verified, and nothing says how.
+    #[error("auth.jwt is missing")]
+    NoTokens,
     /// The application cannot be reached for a reason that lies here.
     #[error("server.upstream: {0}")]
     Upstream(HttpClientError),

@@ -13,6 +13,7 @@ use landlock::{
     path_beneath_rules,
 };
 
+use crate::authority::AccessSource;
 use crate::backend::config::BackendConfig;
 use crate::config::{AccessLog, Config, Loaded};
 
@@ -112,8 +113,12 @@ fn enforce(read: &[PathBuf], written: &[PathBuf]) -> Result<RulesetStatus, Rules
 /// Directories of the files that the configuration names, roots of local files, and where access lists are.
 fn needed(loaded: &Loaded) -> Vec<PathBuf> {
     let mut paths = Vec::new();
-    let access = &loaded.config.access.file;
-    for file in loaded.files.iter().chain([access]).chain(&tasks(access)) {
+    let list = match &loaded.config.access.source {
+        AccessSource::File(list) => Some(list),
+        AccessSource::LabelStudio(_) => None,
+    };
+    let tasks = list.map(|list| tasks(list)).unwrap_or_default();
+    for file in loaded.files.iter().chain(list).chain(&tasks) {
         paths.extend(directories(file));
     }
     for storage in &loaded.config.storages {

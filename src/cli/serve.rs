@@ -14,7 +14,7 @@ use crate::telemetry::logging::{self, LoggingError};
 /// The level is none.
 pub fn prepare(source: &Source) -> Result<(), LoggingError> {
     // A configuration with mistakes is reported by `start`, in its own words.
-    let loaded = crate::config::load(&source.file, source.environment.clone()).ok();
+    let loaded = source.read().ok();
     let level = loaded.as_ref().map(|loaded| &*loaded.config.log.level);
     logging::init(level.unwrap_or("info"))?;
     if let Some(loaded) = &loaded {

@@ -10,7 +10,6 @@ use tracing_subscriber::EnvFilter;
 use super::raw;
 use super::reader::Reader;
 use super::{AccessLog, LogConfig};
-use crate::authority::AccessConfig;
 use crate::cache::CacheConfig;
 use crate::content::ContentConfig;
 use crate::serve::tls::Tls;
@@ -23,7 +22,7 @@ pub const DEFAULT_PRESIGN_EXPIRY: Duration = Duration::from_secs(3600);
 const PRESIGN_EXPIRY: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
 /// Past a day a setting of these kinds is a mistake of the unit.
-const DAY: Duration = Duration::from_secs(86_400);
+pub const DAY: Duration = Duration::from_secs(86_400);
 /// Below it an audit log would be put aside every few lines.
 const MIN_AUDIT_SIZE: u64 = 4 << 10;
 /// Putting one aside renames each that is kept.
@@ -189,40 +188,6 @@ fn limits(reader: &mut Reader<'_>, section: &str, limits: &raw::Limits) -> Limit
     }
 }
 
-pub fn access(reader: &mut Reader<'_>, written: Option<Value>) -> Option<AccessConfig> {
-    let access: raw::Access = reader.section("access", written)?;
-    let unavailable = match access.source.unwrap_or(raw::AccessSource::File) {
-        raw::AccessSource::File => None,
-        raw::AccessSource::Postgres => Some("postgres"),
-        raw::AccessSource::LabelStudio => Some("label-studio"),
-    };
-    if let Some(source) = unavailable {
-        reader.problem(
-            "access.source",
-            format!("{source:?} is not available in this version; use \"file\""),
-        );
-        return None;
-    }
-    let file = access.file.unwrap_or_default();
-    if file == Path::new("") {
-        reader.problem(
-            "access.file",
-            "is missing: the access list, like \"projects.toml\"",
-        );
-    }
-    let max_age = reader.span(
-        "access.max_age",
-        access.max_age,
-        Duration::from_secs(5),
-        Duration::ZERO..=DAY,
-    );
-    Some(AccessConfig {
-        file: reader.path(&file),
-        media: access.media,
-        max_age,
-    })
-}
-
 pub fn cache(
     reader: &mut Reader<'_>,
     written: Option<Value>,
@@ -237,8 +202,18 @@ pub fn cache(
         Duration::from_secs(30),
         Duration::ZERO..=DAY,
     );
+    let stale_if_error = reader.span(
+        "cache.stale_if_error",
+        cache.stale_if_error,
+        Duration::from_secs(3600),
+        Duration::ZERO..=DAY,
+    );
+    let content = ContentConfig {
+        metadata_max_age,
+        stale_if_error,
+    };
     let memory = cache.memory.map_or(512 << 20, |size| size.0);
-    Some((CacheConfig { memory }, ContentConfig { metadata_max_age }))
+    Some((CacheConfig { memory }, content))
 }
 
 /// `[delivery]`, and the life of presigned URLs for storages that set none.

@@ -71,6 +71,12 @@ impl Body {
         }
     }
 
+    /// The same with its frames let through by `guard`.
+    pub fn guarded(mut self, guard: impl FnOnce(Frames) -> Frames) -> Self {
+        self.frames = self.frames.take().map(guard);
+        self
+    }
+
     /// Frames without a known end (server-sent events).
     pub fn endless(frames: Frames) -> Self {
         Self {

@@ -69,7 +69,9 @@ impl Desk {
             return finish(answer, exchange);
         }
         let gate = self.gate.load_full();
-        if let (Ok(Route::Other), Some(upstream)) = (Route::of(&parts.uri), &gate.upstream) {
+        if let Ok(route) = Route::of(&parts.uri)
+            && let Some(upstream) = gate.application_for(&route)
+        {
             return self
                 .pass_on(&gate, upstream, (parts, incoming), peer, &trace, exchange)
                 .await;
@@ -79,7 +81,7 @@ impl Desk {
         let gate = self.gate.load_full();
         let answered = match drained {
             Ok(()) => {
-                let route = self.route(&gate, &parts, &trace, &mut exchange);
+                let route = self.route(&gate, &parts, (peer, &trace), &mut exchange);
                 // A panic in one request is that request's failure and nobody else's.
                 let caught = std::panic::AssertUnwindSafe(route).catch_unwind().await;
                 caught.unwrap_or(Err(Failure::Internal("a panic while answering")))
@@ -138,7 +140,7 @@ impl Desk {
         &self,
         gate: &Gate,
         parts: &Parts,
-        trace: &TraceContext,
+        from: (Peer, &TraceContext),
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Failure> {
         let route = Route::of(&parts.uri)?;
@@ -153,8 +155,9 @@ impl Desk {
         match route {
             Route::Media(target) => {
                 exchange.about(&target);
-                media::answer(self, gate, parts, target, trace, exchange).await
+                media::answer(self, gate, parts, target, from, exchange).await
             }
+            Route::Session if !gate.exchanges_tokens => Err(Failure::NoSuchRoute),
             Route::Session => session::answer(gate, parts, &self.recorder, exchange).await,
             Route::Other => Err(Failure::NoSuchRoute),
         }

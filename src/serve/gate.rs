@@ -10,10 +10,11 @@ use http::HeaderValue;
 use super::cors::Cors;
 use super::error::Failure;
 use super::limits::Limits;
+use super::request::Route;
 use super::upstream::Upstream;
 use super::{DeliveryConfig, exchange::Recorder};
 use crate::access::{Denied, Permit, authorize};
-use crate::auth::{Annotator, Authenticator, Credentials, SessionCookie};
+use crate::auth::{Annotator, Credentials, Identify, SessionCookie};
 use crate::authority::{Authority, AuthorityError, Target};
 use crate::content::Reader;
 use crate::ids::{ProjectId, Subject};
@@ -28,7 +29,7 @@ const SOURCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The gate as it is configured now.
 pub struct Gate {
     /// Who is it.
-    pub auth: Arc<Authenticator>,
+    pub auth: Arc<dyn Identify>,
     /// How a session is carried.
     pub cookie: SessionCookie,
     /// What may they see.
@@ -47,11 +48,23 @@ pub struct Gate {
     pub hsts: Option<HeaderValue>,
     /// How answers look.
     pub delivery: DeliveryConfig,
+    /// Whether `/session` is a route here: only where tokens are verified here is there one to exchange.
+    pub exchanges_tokens: bool,
     /// Who answers what is no media; none: nobody.
     pub upstream: Option<Arc<Upstream>>,
 }
 
 impl Gate {
+    /// The application, where this route is its own and not the gateway's.
+    pub fn application_for(&self, route: &Route) -> Option<&Arc<Upstream>> {
+        let theirs = match route {
+            Route::Media(_) => false,
+            Route::Session => !self.exchanges_tokens,
+            Route::Other => true,
+        };
+        self.upstream.as_ref().filter(|_| theirs)
+    }
+
     /// Who asks; a credential that is missing or not valid is a decision, too.
     pub async fn authenticate(
         &self,
@@ -84,7 +97,10 @@ impl Gate {
         let entitlement = match answered.unwrap_or_else(late) {
             Ok(entitlement) => entitlement,
             Err(error) => {
-                decided(Reason::SourceUnavailable);
+                decided(match error {
+                    AuthorityError::Unavailable(_) => Reason::SourceUnavailable,
+                    AuthorityError::NotAuthenticated => Reason::Unauthenticated,
+                });
                 return Err(error.into());
             }
         };

@@ -2,6 +2,7 @@
 
 mod accept;
 pub mod admin;
+mod application;
 pub mod body;
 mod connection;
 mod content_type;

@@ -99,6 +99,8 @@ label! {
         Hit = "hit",
         /// Metadata was stale and storage said it still holds.
         Revalidated = "revalidated",
+        /// Metadata was stale and storage could not be asked.
+        Stale = "stale",
         /// Joined a fetch that another request had begun.
         Updating = "updating",
         /// Fetched from storage.

@@ -47,6 +47,13 @@ const RIGHTS: [&str; 5] = [
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionKey([u8; 32]);
 
+impl SessionKey {
+    /// The key itself, to be part of another.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// The sessions that passed by.
 pub struct Sessions {
     known: Cache<[u8; 32], SessionKey>,

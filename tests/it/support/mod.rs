@@ -12,6 +12,7 @@ pub mod files_api;
 pub mod garage;
 pub mod gateway;
 pub mod google;
+pub mod label_studio;
 pub mod moody;
 pub mod moto;
 pub mod nginx;
@@ -25,6 +26,7 @@ pub mod store;
 pub mod stub;
 pub mod token;
 pub mod uri;
+pub mod wild_store;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use lockgate::auth::{Annotator, Authenticator, SessionCookie};
 use lockgate::authority::file::FileAuthority;
-use lockgate::authority::{Authority, AuthorityError, Entitlement, Target};
+use lockgate::authority::{AccessSource, Authority, AuthorityError, Entitlement, Target};
 use lockgate::cache::memory::MemoryCache;
 use lockgate::content::{Reader, Shelf, Store as ContentStore};
 use lockgate::media_uri::MediaUri;
@@ -89,7 +89,10 @@ impl MoodyHouse {
         let file = Setup::over(&store.section("media")).write(directory.path());
         let loaded = lockgate::config::load(&file, Vec::new());
         let config = loaded.unwrap_or_else(|error| panic!("{error}")).config;
-        let list = FileAuthority::open(config.access.clone());
+        let AccessSource::File(file) = config.access.source.clone() else {
+            panic!("a list in a file");
+        };
+        let list = FileAuthority::open(file, config.access.media);
         let source = Arc::new(Moody {
             list: list.unwrap_or_else(|error| panic!("{error}")),
             mood: Mutex::new(Mood::Well),
@@ -109,7 +112,7 @@ impl MoodyHouse {
             (storage.id.clone(), store)
         });
         let gate = Gate {
-            auth: Arc::new(Authenticator::new(config.auth.clone()).expect("keys")),
+            auth: Arc::new(Authenticator::new(config.auth.clone().expect("tokens")).expect("keys")),
             cookie: SessionCookie::new(false),
             authority: source.clone(),
             storages: lockgate::app::storage_rules(&config),
@@ -120,6 +123,7 @@ impl MoodyHouse {
             ),
             limits: Arc::new(Limits::new(Whose::Annotator, &config.server.limits)),
             upstream: None,
+            exchanges_tokens: true,
             project_limits: Arc::new(Limits::new(Whose::Project, &config.server.project_limits)),
             hsts: None,
             cors: Cors::new(&[]),
