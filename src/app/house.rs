@@ -175,6 +175,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     {
         keys.push("server.listen, server.admin_listen or server.admin_hosts");
     }
+    if old_server.caps != new_server.caps {
+        keys.push("server.limits.total_connections, total_streams or total_memory");
+    }
     if old_server.tls != new_server.tls {
         keys.push("server.tls (its files are read again, their names are not)");
     }

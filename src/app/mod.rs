@@ -6,6 +6,7 @@
 
 mod audit;
 mod build;
+mod descriptors;
 mod house;
 mod judges;
 pub mod sandbox;
@@ -29,6 +30,7 @@ use crate::content::Shelf;
 use crate::ids::StorageId;
 use crate::located::Problems;
 use crate::serve::admin::Admin;
+use crate::serve::caps::Caps;
 use crate::serve::exchange::Recorder;
 use crate::serve::listener::Listener;
 use crate::serve::tls::{Tls, TlsError};
@@ -150,6 +152,7 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         metrics: metrics.clone(),
         log,
         audit,
+        cut: CancellationToken::new(),
     };
     let evictions = metrics.clone();
     let memory = MemoryCache::new(&loaded.config.cache, move |_| {
@@ -191,16 +194,26 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
     let desk = Arc::new(Desk {
         gate: house.gate.clone(),
         recorder: recorder.clone(),
+        caps: Arc::new(Caps::new(server.caps.clone())),
         front,
         tunnels: Tunnels::until(&shutdown),
     });
     let drain = server.drain;
-    let at_the_desk = desk.clone();
-    let serving = listener.1.serve(
-        move |peer| at_the_desk.clone().service(peer),
-        shutdown.clone(),
-        drain,
-    );
+    let (fit, places) = (descriptors::raise(), server.caps.connections);
+    if fit < places {
+        tracing::info!("the limit of open files leaves {fit} connections of {places}");
+    }
+    let (refusing, at_the_desk) = (desk.clone(), desk.clone());
+    let serving = listener
+        .1
+        .with_max_connections(fit.min(places))
+        .with_refusal(Arc::new(move |failure| refusing.refuse_unread(failure)))
+        .with_cut(recorder.cut.clone())
+        .serve(
+            move |peer| at_the_desk.clone().service(peer),
+            shutdown.clone(),
+            drain,
+        );
     let mut others = JoinSet::new();
     if let Some((_, admin)) = admin_listener {
         let readiness = house.clone();

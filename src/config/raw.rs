@@ -84,6 +84,10 @@ pub struct Limits {
     pub concurrent_streams: Option<u32>,
     pub bandwidth: Option<ByteSize>,
     pub project: Option<Box<ProjectLimits>>,
+    // Over all annotators.
+    pub total_connections: Option<u32>,
+    pub total_streams: Option<u32>,
+    pub total_memory: Option<ByteSize>,
 }
 
 #[derive(Debug, Deserialize)]

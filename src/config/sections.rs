@@ -12,6 +12,7 @@ use super::reader::Reader;
 use super::{AccessLog, LogConfig};
 use crate::cache::CacheConfig;
 use crate::content::ContentConfig;
+use crate::serve::caps::CapsConfig;
 use crate::serve::tls::Tls;
 use crate::serve::{DeliveryConfig, LimitsConfig, ServerConfig, TlsFiles};
 use crate::telemetry::AuditConfig;
@@ -27,6 +28,8 @@ pub const DAY: Duration = Duration::from_secs(86_400);
 const MIN_AUDIT_SIZE: u64 = 4 << 10;
 /// Putting one aside renames each that is kept.
 const MAX_AUDIT_FILES: u32 = 1000;
+/// What one body may hold: with less there would be none.
+const LEAST_MEMORY: u64 = 1 << 20;
 
 pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerConfig> {
     let server: raw::Server = reader.section("server", written)?;
@@ -56,6 +59,7 @@ pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerC
         drain,
         allowed_origins: server.cors.allowed_origins,
         limits: limits(reader, "server.limits", &server.limits),
+        caps: caps(reader, &server.limits),
         project_limits: project_limits(reader, server.limits.project),
         hsts,
         sandbox: server.sandbox.unwrap_or(true),
@@ -164,7 +168,7 @@ fn project_limits(
         requests_per_second: written.requests_per_second,
         concurrent_streams: written.concurrent_streams,
         bandwidth: written.bandwidth,
-        project: None,
+        ..raw::Limits::default()
     };
     limits(reader, "server.limits.project", &written)
 }
@@ -185,6 +189,34 @@ fn limits(reader: &mut Reader<'_>, section: &str, limits: &raw::Limits) -> Limit
         requests_per_second: limits.requests_per_second,
         concurrent_streams: limits.concurrent_streams,
         bandwidth,
+    }
+}
+
+/// What all annotators together may hold.
+fn caps(reader: &mut Reader<'_>, limits: &raw::Limits) -> CapsConfig {
+    let usual = CapsConfig::default();
+    for (key, zero) in [
+        ("total_connections", limits.total_connections == Some(0)),
+        ("total_streams", limits.total_streams == Some(0)),
+    ] {
+        if zero {
+            reader.problem(&format!("server.limits.{key}"), "0 would let nobody in");
+        }
+    }
+    let memory = limits.total_memory.map_or(usual.memory, |size| size.0);
+    if memory < LEAST_MEMORY {
+        reader.problem(
+            "server.limits.total_memory",
+            "must be at least 1MiB: what one body may hold",
+        );
+    }
+    let connections = limits
+        .total_connections
+        .map(|connections| connections as usize);
+    CapsConfig {
+        connections: connections.unwrap_or(usual.connections),
+        streams: limits.total_streams.map_or(usual.streams, u64::from),
+        memory,
     }
 }
 

@@ -289,6 +289,24 @@ fn request_problem(error: &RequestError) -> Problem {
             "method-not-allowed",
             "The method is not allowed here",
         ),
+        RequestError::BadHost => {
+            problem(S::BAD_REQUEST, "bad-host", "The host is missing or not one")
+        }
+        RequestError::BadFraming => problem(
+            S::BAD_REQUEST,
+            "bad-framing",
+            "The content's length cannot be understood",
+        ),
+        RequestError::Malformed => problem(
+            S::BAD_REQUEST,
+            "malformed",
+            "The request cannot be understood",
+        ),
+        RequestError::TooManyFields => problem(
+            S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "header-fields-too-large",
+            "The header fields are too large",
+        ),
         RequestError::UriTooLong => problem(S::URI_TOO_LONG, "uri-too-long", "The URI is too long"),
     }
 }

@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::authority::Target;
 use crate::cache::CacheStatus;
 use crate::ids::{ProjectId, RequestId, StorageId, Subject, TaskId};
@@ -23,6 +25,8 @@ pub struct Recorder {
     pub log: Arc<AccessLog>,
     /// Who was shown what.
     pub audit: Arc<AuditLog>,
+    /// Cancelled when what still runs is cut, at the end of the drain.
+    pub cut: CancellationToken,
 }
 
 /// A request under way. Dropping it writes its line.
@@ -37,6 +41,15 @@ pub struct Exchange {
 impl Exchange {
     /// A request's head was read.
     pub fn begin(recorder: &Recorder, method: &http::Method, trace: &TraceContext) -> Self {
+        Self::new(recorder, Method::from(method.as_str()), trace)
+    }
+
+    /// Something came that is no request.
+    pub fn unread(recorder: &Recorder) -> Self {
+        Self::new(recorder, Method::Other, &TraceContext::take_up(None))
+    }
+
+    fn new(recorder: &Recorder, method: Method, trace: &TraceContext) -> Self {
         let record = Record {
             time: SystemTime::now(),
             request_id: RequestId::random(),
@@ -45,7 +58,7 @@ impl Exchange {
             project: None,
             task: None,
             storage: None,
-            method: Method::from(method.as_str()),
+            method,
             route: Route::Other,
             range: None,
             status: 0,
@@ -144,6 +157,16 @@ impl Exchange {
             self.record.time_to_first_byte = Some(self.begun.elapsed());
         }
         self.record.bytes += bytes as u64;
+    }
+
+    /// The body was dropped before its end: by the client's leaving, or because the process ends.
+    pub fn dropped(&mut self) {
+        let drained = self.recorder.cut.is_cancelled();
+        self.aborted(if drained {
+            Abort::Drained
+        } else {
+            Abort::ClientGone
+        });
     }
 
     /// The body ended early. The first reason stays.

@@ -141,6 +141,7 @@ impl Permitted<'_> {
     async fn try_proxy(&self, exchange: &mut Exchange) -> Result<Response<Body>, Failure> {
         let request = &self.request;
         // Before storage is asked: a body too many costs it nothing.
+        let place = self.desk.caps.begin()?;
         let pace = self.pace()?;
         let opened = self.open(self.first_read()).await?;
         exchange.cached(opened.status());
@@ -172,8 +173,9 @@ impl Permitted<'_> {
         if request.head_only {
             return Ok(head.map(|()| Body::empty()));
         }
+        let place = place.hold(range.len())?;
         let body = self.body(&opened, &range, pace, exchange).await?;
-        Ok(head.map(|()| body))
+        Ok(head.map(|()| body.held_by(place)))
     }
 
     fn pace(&self) -> Result<Pace, RetryAfter> {
@@ -268,7 +270,7 @@ impl Permitted<'_> {
             asked_at: self.admitted_at,
             sent,
         };
-        let content = Source::Content(content);
+        let content = Source::Content(Box::new(content));
         let rest = rechecked(content, self.recheck(), pace, begun);
         Ok(Body::media(first, rest, range.len()))
     }

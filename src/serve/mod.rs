@@ -4,6 +4,7 @@ mod accept;
 pub mod admin;
 mod application;
 pub mod body;
+pub mod caps;
 mod connection;
 mod content_type;
 pub mod cors;
@@ -12,13 +13,17 @@ pub mod desk;
 pub mod error;
 pub mod exchange;
 pub mod gate;
+mod head;
 pub mod limits;
 pub mod listener;
 mod media;
+mod offer;
+mod places;
 pub mod preconditions;
 pub mod recheck;
 pub mod request;
 pub mod response;
+mod screen;
 mod session;
 pub mod task_json;
 pub mod tls;
@@ -58,6 +63,8 @@ pub struct ServerConfig {
     pub sandbox_paths: Vec<PathBuf>,
     /// `max-age` of `Strict-Transport-Security`; none: not sent.
     pub hsts: Option<Duration>,
+    /// What all of them may.
+    pub caps: caps::CapsConfig,
 }
 
 /// PEM files; read again when they change.

@@ -74,7 +74,7 @@ struct Running {
 )]
 pub enum Source {
     /// A storage, through the cache.
-    Content(ContentStream),
+    Content(Box<ContentStream>),
     /// The annotation application.
     Application(Frames),
 }

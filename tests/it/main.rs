@@ -10,6 +10,7 @@ mod azure;
 mod browser;
 mod checks;
 mod cli;
+mod clients_misbehave;
 mod conditions;
 mod conformance;
 mod fairness;

@@ -74,13 +74,11 @@ async fn connect(
 }
 
 fn request(method: &str, gateway: &Gateway, path: &str) -> http::Request<Empty<bytes::Bytes>> {
+    let host = format!("localhost:{}", gateway.address().port());
     http::Request::builder()
         .method(method)
-        .uri(format!(
-            "https://localhost:{}{path}",
-            gateway.address().port()
-        ))
-        .header("host", "localhost")
+        .uri(format!("https://{host}{path}"))
+        .header("host", host)
         .header("authorization", format!("Bearer {}", token::of("anna")))
         .body(Empty::new())
         .expect("a request")

@@ -13,6 +13,7 @@ use lockgate::cache::memory::MemoryCache;
 use lockgate::content::{Reader, Shelf, Store as ContentStore};
 use lockgate::media_uri::MediaUri;
 use lockgate::serve::Desk;
+use lockgate::serve::caps::Caps;
 use lockgate::serve::cors::Cors;
 use lockgate::serve::exchange::Recorder;
 use lockgate::serve::gate::Gate;
@@ -103,6 +104,7 @@ impl MoodyHouse {
             metrics: metrics.clone(),
             log: Arc::new(log),
             audit: Arc::new(AuditLog::start(None, &metrics).expect("none")),
+            cut: CancellationToken::new(),
         };
         let memory = MemoryCache::new(&config.cache, |_| ());
         let stores = config.storages.iter().map(|storage| {
@@ -133,6 +135,7 @@ impl MoodyHouse {
         let desk = Arc::new(Desk {
             gate: Arc::new(ArcSwap::from_pointee(gate)),
             recorder,
+            caps: Arc::new(Caps::new(config.server.caps.clone())),
             front: None,
             tunnels: Tunnels::until(&shutdown),
         });

@@ -104,6 +104,27 @@ impl Serving {
         Some(value.trim().to_owned())
     }
 
+    /// Files and sockets that it has open.
+    pub fn descriptors(&self) -> usize {
+        let directory = std::fs::read_dir(format!("/proc/{}/fd", self.process.0.id()));
+        directory.expect("a Linux machine").count()
+    }
+
+    /// Bytes of memory that it holds.
+    pub fn resident_bytes(&self) -> u64 {
+        super::resident_bytes_of(&self.process.0.id().to_string())
+    }
+
+    /// Takes its right to more open files than this.
+    pub fn limit_descriptors(&self, most: u64) {
+        let status = Command::new("prlimit")
+            .arg(format!("--pid={}", self.process.0.id()))
+            .arg(format!("--nofile={most}:{most}"))
+            .status()
+            .expect("prlimit runs");
+        assert!(status.success());
+    }
+
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         let process = &mut self.process.0;
