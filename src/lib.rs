@@ -35,6 +35,7 @@ pub mod cache;
 pub mod fuzzing;
 
 // Ground: imports nothing above it.
+pub mod ask;
 pub mod ids;
 pub mod located;
 pub mod media_uri;
@@ -42,4 +43,5 @@ pub mod object;
 pub mod project;
 pub mod range;
 pub mod secret;
+pub mod signed;
 pub mod telemetry;

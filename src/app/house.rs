@@ -9,8 +9,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
 use super::build::{InForce, build};
+use super::judges::Judges;
 use super::{Source, StartError};
-use crate::authority::file::FileAuthority;
 use crate::config::Config;
 use crate::content::Shelf;
 use crate::serve::exchange::Recorder;
@@ -72,7 +72,7 @@ impl House {
         let metrics = &self.recorder.metrics;
         metrics.cache_bytes(Tier::Memory, self.shelf.cached_bytes());
         let in_force = self.in_force.lock().await;
-        self.set_reload_gauge(&in_force.authority);
+        self.set_reload_gauge(&in_force.judges);
         for open in &in_force.stores {
             let expiry = open.backend.credential_expiry();
             if let Some(expiry) = expiry {
@@ -82,11 +82,11 @@ impl House {
     }
 
     /// One gauge for both: what was read last, of the configuration and of the access list, is in force.
-    fn set_reload_gauge(&self, authority: &FileAuthority) {
+    fn set_reload_gauge(&self, judges: &Judges) {
         let configuration_ok = self.configuration_ok.load(Ordering::Relaxed);
         self.recorder
             .metrics
-            .reload(configuration_ok && authority.last_reload_ok());
+            .reload(configuration_ok && judges.last_reload_ok());
     }
 
     pub(super) async fn reload(&self) -> bool {
@@ -94,7 +94,7 @@ impl House {
         let reloaded = self.try_reload(&mut in_force).await;
         self.configuration_ok
             .store(reloaded.is_ok(), Ordering::Relaxed);
-        self.set_reload_gauge(&in_force.authority);
+        self.set_reload_gauge(&in_force.judges);
         match &reloaded {
             Ok(()) => tracing::info!("configuration reloaded"),
             Err(error) => {

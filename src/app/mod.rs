@@ -6,6 +6,7 @@
 
 mod build;
 mod house;
+mod judges;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ use crate::serve::admin::Admin;
 use crate::serve::exchange::Recorder;
 use crate::serve::listener::Listener;
 use crate::serve::tls::{Tls, TlsError};
+use crate::serve::upstream::Tunnels;
 use crate::serve::{Desk, Front};
 use crate::telemetry::{AccessLog, AccessLogError, Destination, Metrics, Tier};
 use build::build;
@@ -38,17 +40,33 @@ use house::{House, stamps};
 /// Where the configuration comes from; read again at each reload.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The file.
-    pub file: PathBuf,
+    /// The file; none: there is nothing but the environment.
+    pub file: Option<PathBuf>,
     /// The environment that overrides it.
     pub environment: Vec<(String, String)>,
 }
 
 impl Source {
+    /// Reads it. Blocks on the file.
+    ///
+    /// # Errors
+    /// Its mistakes, all at once.
+    pub fn read(&self) -> Result<Loaded, Problems> {
+        let environment = self.environment.clone();
+        match &self.file {
+            Some(file) => config::load(file, environment),
+            None => config::Source {
+                environment,
+                ..config::Source::default()
+            }
+            .load(),
+        }
+    }
+
     /// Reads it, off the threads that serve.
     async fn load(&self) -> Result<Loaded, StartError> {
-        let Self { file, environment } = self.clone();
-        match tokio::task::spawn_blocking(move || config::load(&file, environment)).await {
+        let source = self.clone();
+        match tokio::task::spawn_blocking(move || source.read()).await {
             Ok(loaded) => Ok(loaded?),
             Err(_) => Err(StartError::Interrupted),
         }
@@ -73,6 +91,18 @@ pub enum StartError {
     /// A storage cannot be reached for a reason that lies here.
     #[error("storage {0}: {1}")]
     Storage(StorageId, HttpClientError),
+    /// The storage that Label Studio signs for cannot be reached for a reason that lies here.
+    #[error("access.label_studio: {0}")]
+    LabelStudio(HttpClientError),
+    /// Label Studio cannot be asked for a reason that lies here.
+    #[error("access.label_studio: {0}")]
+    AskLabelStudio(std::io::Error),
+    /// Tokens would have to be verified, and nothing says how.
+    #[error("auth.jwt is missing")]
+    NoTokens,
+    /// The application cannot be reached for a reason that lies here.
+    #[error("server.upstream: {0}")]
+    Upstream(HttpClientError),
     /// An address cannot be listened at.
     #[error("cannot listen at {0}: {1}; is another process there?")]
     Listen(SocketAddr, std::io::Error),
@@ -89,6 +119,7 @@ pub struct Running {
     local_addr: SocketAddr,
     admin_addr: Option<SocketAddr>,
     house: Arc<House>,
+    desk: Arc<Desk>,
     shutdown: CancellationToken,
     admin_shutdown: CancellationToken,
     server: JoinHandle<usize>,
@@ -152,10 +183,12 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         gate: house.gate.clone(),
         recorder: recorder.clone(),
         front,
+        tunnels: Tunnels::until(&shutdown),
     });
     let drain = server.drain;
+    let at_the_desk = desk.clone();
     let serving = listener.1.serve(
-        move |peer| desk.clone().service(peer),
+        move |peer| at_the_desk.clone().service(peer),
         shutdown.clone(),
         drain,
     );
@@ -175,6 +208,7 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         local_addr,
         admin_addr,
         house,
+        desk,
         shutdown,
         admin_shutdown,
         server: tokio::spawn(serving),
@@ -218,6 +252,7 @@ impl Running {
         self.house.draining.store(true, Ordering::Relaxed);
         self.shutdown.cancel();
         let cut = (&mut self.server).await.unwrap_or_default();
+        self.desk.tunnels.close().await;
         self.admin_shutdown.cancel();
         self.others.abort_all();
         self.house.recorder.log.close().await;

@@ -4,7 +4,7 @@
 //! validator are checked here; credentials and signatures stand in the rooms below. Follows the Storage REST reference
 //! ("Get Blob", "Get Blob Properties", "List Blobs", "Create a service SAS").
 
-mod answers;
+pub(super) mod answers;
 mod checksum;
 mod credentials;
 mod oauth;
@@ -24,7 +24,7 @@ use percent_encoding::utf8_percent_encode;
 use self::credentials::{Credentials, DELEGATION_LIFE};
 use self::sign::{Grant, KEY, UNRESERVED};
 use super::config::AzureConfig;
-use super::http::{HttpClient, content_length, object_meta, text};
+use super::http::{HttpClient, content_length, object_meta, retry_after, text};
 use super::renewing::Clock;
 use super::{
     Backend, BackendError, Call, Condition, Conditional, Fetched, Page, Presign, PresignOptions,
@@ -109,7 +109,8 @@ impl Azure {
             self.credentials.refused().await;
         }
         let document = self.client.error_document(body).await;
-        answers::refusal(head.status, &head.headers, &document)
+        let error = answers::refusal(head.status, &head.headers, &document);
+        error.after(retry_after(&head.headers))
     }
 }
 

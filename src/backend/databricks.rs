@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::config::DatabricksConfig;
-use super::http::{HttpClient, content_length, content_range, object_meta, text};
+use super::http::{HttpClient, content_length, content_range, object_meta, retry_after, text};
 use super::renewing::Clock;
 use super::{Backend, BackendError, Call, Condition, Conditional, Fetched, Page};
 use crate::object::{ETag, ObjectMeta};
@@ -125,9 +125,9 @@ impl Databricks {
     }
 
     async fn refusal(&self, response: Response<Incoming>) -> BackendError {
-        let status = response.status();
-        let document = self.client.error_document(response.into_body()).await;
-        refusal(status, &document)
+        let (head, body) = response.into_parts();
+        let document = self.client.error_document(body).await;
+        refusal(head.status, &document).after(retry_after(&head.headers))
     }
 }
 
@@ -297,7 +297,7 @@ fn refusal(status: StatusCode, document: &[u8]) -> BackendError {
         403 => BackendError::AccessDenied(said),
         409 | 412 => BackendError::Changed,
         416 => BackendError::RangeNotSatisfiable,
-        429 | 503 => BackendError::Throttled(said),
+        429 | 503 => BackendError::throttled(said),
         408 | 500..=599 => BackendError::Unavailable(said),
         _ => BackendError::Protocol(format!("unexpected status {said}")),
     }

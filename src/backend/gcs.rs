@@ -9,9 +9,9 @@ mod aws;
 mod federation;
 pub mod identity;
 mod key;
-mod refusal;
+pub(super) mod refusal;
 mod sign;
-mod stored;
+pub(super) mod stored;
 mod token;
 
 use std::ops::Range;
@@ -31,7 +31,7 @@ use self::sign::{Signable, Signer};
 use self::stored::Stored;
 use self::token::{Grants, READ_ONLY, Tokens};
 use super::config::GcsConfig;
-use super::http::{HttpClient, content_length, object_meta, partial_content};
+use super::http::{HttpClient, content_length, object_meta, partial_content, retry_after};
 use super::renewing::{Clock, Renewing};
 use super::{
     Backend, BackendError, Call, Condition, Conditional, Fetched, Listed, Page, Presign,
@@ -153,12 +153,12 @@ impl Gcs {
         if response.status().is_success() {
             return Ok(response);
         }
-        let status = response.status();
-        let document = self.client.error_document(response.into_body()).await;
-        Err(match refusal::xml(status, &document) {
+        let (head, body) = response.into_parts();
+        let document = self.client.error_document(body).await;
+        Err(match refusal::xml(head.status, &document) {
             // Another generation may be there: the one that was asked for is not.
             BackendError::NotFound if pinned.is_some() => BackendError::Changed,
-            error => error,
+            error => error.after(retry_after(&head.headers)),
         })
     }
 }

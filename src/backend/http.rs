@@ -3,25 +3,27 @@
 //! Never follows a redirect, never trusts a length: a body ends after exactly the bytes that its head promised, or
 //! with an error (RFC 9110 §14.4, §15.3.7). Chooses no status.
 
+mod body;
+
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, Request, Response, header};
 use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::proxy::ProxyConnector;
+use super::reach::{Forbidden, Reach};
+use super::resolver::Resolver;
 use super::{BackendError, ByteStream, Fetched};
 use crate::object::{ETag, ObjectMeta};
 
@@ -31,6 +33,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// No error document of a store is longer; what is longer is not read.
 const ERROR_DOCUMENT_LIMIT: usize = 64 << 10;
+/// No head is longer, and no more of a body is read at once; S3 allows 2 KiB of an object's own fields. At most 100
+/// fields is hyper's default, which it keeps on the stack; to name a number would cost an allocation.
+const READ_BUFFER: usize = 256 << 10;
+/// No Retry-After of storage's is believed beyond this: who waits longer had better ask.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// No token and no page of a listing is longer.
 const DOCUMENT_LIMIT: usize = 4 << 20;
 
@@ -67,27 +74,35 @@ impl HttpClient {
     /// brings no byte for `stall_timeout`, the first one included, fails. Goes through the proxy that the environment
     /// names for a host.
     pub fn new(ca_file: Option<&Path>, stall_timeout: Duration) -> Result<Self, HttpClientError> {
-        Self::through(Matcher::from_env(), ca_file, stall_timeout)
+        Self::within(Reach::Anywhere, ca_file, stall_timeout)
     }
 
-    /// The same through other proxies than the environment's.
-    pub(super) fn through(
-        proxies: Matcher,
+    /// The same for storage whose place somebody else names: connects only to what is within reach.
+    pub fn within(
+        reach: Reach,
         ca_file: Option<&Path>,
         stall_timeout: Duration,
     ) -> Result<Self, HttpClientError> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let names = Resolver::of_system().within(reach);
+        Self::through(Matcher::from_env(), names, ca_file, stall_timeout)
+    }
+
+    /// The same through other proxies than the environment's, to where other names lead.
+    pub(super) fn through(
+        proxies: Matcher,
+        names: Resolver,
+        ca_file: Option<&Path>,
+        stall_timeout: Duration,
+    ) -> Result<Self, HttpClientError> {
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls_config(ca_file)?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(ProxyConnector::new(tcp, proxies));
+            .wrap_connector(ProxyConnector::new(proxies, names, CONNECT_TIMEOUT));
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
+            .http1_max_buf_size(READ_BUFFER)
             .build(connector);
         Ok(Self {
             client,
@@ -109,12 +124,18 @@ impl HttpClient {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, BackendError> {
         let (head, body) = self.begin(request).await?.into_parts();
-        let whole = Limited::new(body, DOCUMENT_LIMIT).collect();
+        let document = self.document(body, DOCUMENT_LIMIT).await?;
+        Ok(Response::from_parts(head, document))
+    }
+
+    /// A whole document, of at most `limit` bytes.
+    pub async fn document(&self, body: Incoming, limit: usize) -> Result<Bytes, BackendError> {
+        let whole = Limited::new(body, limit).collect();
         let whole = tokio::time::timeout(self.stall_timeout, whole)
             .await
             .map_err(|_| BackendError::TimedOut("storage stalled in the middle of a document"))?
             .map_err(|error| BackendError::Unavailable(error.to_string()))?;
-        Ok(Response::from_parts(head, whole.to_bytes()))
+        Ok(whole.to_bytes())
     }
 
     async fn begin(
@@ -123,6 +144,9 @@ impl HttpClient {
     ) -> Result<Response<Incoming>, BackendError> {
         match tokio::time::timeout(self.stall_timeout, self.client.request(request)).await {
             Err(_) => Err(BackendError::TimedOut("storage did not begin to answer")),
+            Ok(Err(error)) if causes(&error).any(|cause| cause.is::<Forbidden>()) => {
+                Err(BackendError::AccessDenied(Forbidden.to_string()))
+            }
             Ok(Err(error)) if error.is_connect() => Err(BackendError::Unavailable(format!(
                 "cannot connect: {}",
                 innermost(&error)
@@ -136,32 +160,9 @@ impl HttpClient {
         }
     }
 
-    /// The answer's bytes, which must be exactly `length`.
+    /// The answer's bytes, which must be exactly `length`, and come without a stall.
     pub fn body(&self, incoming: Incoming, length: u64) -> ByteStream {
-        let stall_timeout = self.stall_timeout;
-        let state = (incoming.into_data_stream(), length);
-        Box::pin(stream::try_unfold(
-            state,
-            move |(mut frames, left)| async move {
-                let next = tokio::time::timeout(stall_timeout, frames.next()).await;
-                match next.map_err(|_| {
-                    BackendError::TimedOut("storage stalled in the middle of a body")
-                })? {
-                    Some(Ok(frame)) if frame.len() as u64 > left => Err(BackendError::Protocol(
-                        "more bytes than its head promised".into(),
-                    )),
-                    Some(Ok(frame)) => {
-                        let left = left - frame.len() as u64;
-                        Ok(Some((frame, (frames, left))))
-                    }
-                    Some(Err(error)) => Err(BackendError::Unavailable(innermost(&error))),
-                    None if left == 0 => Ok(None),
-                    None => Err(BackendError::Unavailable(format!(
-                        "the body ended {left} bytes early"
-                    ))),
-                }
-            },
-        ))
+        body::poured(incoming, length, self.stall_timeout)
     }
 
     /// An error document, as much of it as is worth reading; empty where it cannot be read.
@@ -213,16 +214,39 @@ fn innermost(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
+/// An error, and what it comes from.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
 /// Whether something answered, in no form of HTTP: asking again would bring the same.
 fn is_no_http(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source())
+    causes(error)
         .filter_map(|error| error.downcast_ref::<hyper::Error>())
         .any(hyper::Error::is_parse)
 }
 
-/// A field's value as text.
+/// A field's value as text, where it was sent once: of two that differ none is to be believed (RFC 9110 §5.3).
 pub fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    let alone = values.all(|other| other == value);
+    value.to_str().ok().filter(|_| alone)
+}
+
+/// When storage wants to be asked again (RFC 9110 §10.2.3), five minutes at most; none where the head does not say.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let field = text(headers, header::RETRY_AFTER)?;
+    let pause = match field.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = httpdate::parse_http_date(field).ok()?;
+            date.duration_since(SystemTime::now()).unwrap_or_default()
+        }
+    };
+    Some(pause.min(MAX_RETRY_AFTER))
 }
 
 /// The metadata in an answer's head. Storage that gives no strong validator broke the protocol: a version could not

@@ -56,7 +56,7 @@ fn outcome(error: &BackendError) -> Outcome {
         | BackendError::CredentialsUnavailable(_) => Outcome::AccessDenied,
         BackendError::Changed => Outcome::Changed,
         BackendError::RangeNotSatisfiable => Outcome::RangeNotSatisfiable,
-        BackendError::Throttled(_) => Outcome::Throttled,
+        BackendError::Throttled { .. } => Outcome::Throttled,
         BackendError::Unavailable(_) => Outcome::Unavailable,
         BackendError::TimedOut(_) => Outcome::TimedOut,
         BackendError::Protocol(_) => Outcome::Protocol,

@@ -3,6 +3,7 @@
 //! Knows objects, never people. One room per provider; a provider's types stay in its own file; retry is a decorator.
 
 pub mod azure;
+mod budget;
 pub mod config;
 pub mod databricks;
 pub mod gcs;
@@ -10,10 +11,13 @@ pub mod http;
 pub mod local;
 pub mod measured;
 pub mod proxy;
+pub mod reach;
 pub mod redis;
 pub mod renewing;
+mod resolver;
 pub mod retry;
 pub mod s3;
+pub mod signed;
 #[cfg(test)]
 pub(crate) mod stub;
 
@@ -28,6 +32,7 @@ use futures_util::Stream;
 
 use crate::object::{ETag, ObjectLocation, ObjectMeta};
 use crate::secret::Secret;
+use retry::Tries;
 
 /// The bytes of one range as storage sends them. Ends with an error or after exactly the range's length.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, BackendError>> + Send>>;
@@ -66,6 +71,8 @@ pub struct Call<'a> {
     pub condition: Condition,
     /// The W3C `traceparent` that is passed on.
     pub traceparent: Option<&'a str>,
+    /// How often it was asked already.
+    pub tries: Tries,
 }
 
 impl<'a> Call<'a> {
@@ -75,6 +82,7 @@ impl<'a> Call<'a> {
             location,
             condition: Condition::None,
             traceparent: None,
+            tries: Tries::default(),
         }
     }
 
@@ -258,8 +266,13 @@ pub enum BackendError {
     #[error("the range begins past the end of the object")]
     RangeNotSatisfiable,
     /// Storage asks to slow down (503 SlowDown, 429).
-    #[error("storage throttles: {0}")]
-    Throttled(String),
+    #[error("storage throttles: {said}")]
+    Throttled {
+        /// What it said.
+        said: String,
+        /// When it wants to be asked again, where it said so.
+        retry_after: Option<Duration>,
+    },
     /// Storage cannot be reached, broke off, or answered with a server error.
     #[error("storage is unavailable: {0}")]
     Unavailable(String),
@@ -269,4 +282,25 @@ pub enum BackendError {
     /// Storage's answer is not what the protocol says it must be.
     #[error("storage broke the protocol: {0}")]
     Protocol(String),
+}
+
+impl BackendError {
+    /// Storage asks to slow down, and does not say for how long.
+    pub fn throttled(said: impl Into<String>) -> Self {
+        Self::Throttled {
+            said: said.into(),
+            retry_after: None,
+        }
+    }
+
+    /// With what the answer's head says of when to come again; that alone makes an unavailable storage one that asks
+    /// to slow down.
+    fn after(self, retry_after: Option<Duration>) -> Self {
+        match (self, retry_after) {
+            (Self::Throttled { said, .. } | Self::Unavailable(said), Some(_)) => {
+                Self::Throttled { said, retry_after }
+            }
+            (error, _) => error,
+        }
+    }
 }

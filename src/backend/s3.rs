@@ -8,7 +8,7 @@
 mod credentials;
 mod listing;
 mod place;
-mod refusal;
+pub(super) mod refusal;
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -237,10 +237,10 @@ impl Backend for S3 {
             fields: HeaderMap::new(),
         };
         let response = self.ask(&question).await?;
-        let body = http_body_util::Limited::new(response.into_body(), listing::PAGE_LIMIT);
-        let document = http_body_util::BodyExt::collect(body).await;
-        let document = document.map_err(|error| BackendError::Unavailable(error.to_string()))?;
-        listing::page(&document.to_bytes())
+        let document = self
+            .client
+            .document(response.into_body(), listing::PAGE_LIMIT);
+        listing::page(&document.await?)
     }
 
     fn credential_expiry(&self) -> Option<SystemTime> {

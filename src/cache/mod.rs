@@ -119,6 +119,8 @@ pub enum CacheStatus {
     Hit,
     /// Metadata was stale and storage said it still holds.
     Revalidated,
+    /// Metadata was stale and storage could not be asked.
+    Stale,
     /// Joined a fetch that another request had begun.
     Updating,
     /// Fetched from storage.
@@ -130,6 +132,7 @@ impl From<CacheStatus> for CacheResult {
         match status {
             CacheStatus::Hit => Self::Hit,
             CacheStatus::Revalidated => Self::Revalidated,
+            CacheStatus::Stale => Self::Stale,
             CacheStatus::Updating => Self::Updating,
             CacheStatus::Miss => Self::Miss,
         }

@@ -87,7 +87,7 @@ async fn list(
     let rules = app::storage_rules(config);
     let rule = rules.get(&storage.id).ok_or_else(unknown)?;
     let parts = app::backend(storage, config.delivery.stall_timeout)?;
-    let backend = Retry(parts.backend);
+    let backend = Retry::new(parts.backend);
     let (bucket, prefix) = (rule.names.bucket(), ending_at_component(&storage.prefix));
     let limit = args.limit.map(NonZeroUsize::get);
     let mut left = limit.unwrap_or(if args.tasks { usize::MAX } else { PREVIEW });

@@ -10,8 +10,7 @@ use crate::telemetry::logging;
 
 /// Serves what `source` configures.
 pub async fn run(source: Source) -> ExitCode {
-    let level = crate::config::load(&source.file, source.environment.clone())
-        .map(|loaded| loaded.config.log.level);
+    let level = source.read().map(|loaded| loaded.config.log.level);
     // A configuration with mistakes is reported by `start`, in its own words.
     if let Err(error) = logging::init(level.as_deref().unwrap_or("info")) {
         return fail(&error);

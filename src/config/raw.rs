@@ -107,14 +107,23 @@ pub enum AccessSource {
 pub struct Access {
     pub source: Option<AccessSource>,
     pub file: Option<PathBuf>,
-    // Sections of sources that this version does not have: any content is taken, `source` is what is refused.
+    // A source that this version does not have: any content is taken, `source` is what is refused.
     #[serde(rename = "postgres")]
     pub _postgres: Option<Value>,
-    #[serde(rename = "label-studio", alias = "label_studio")]
-    pub _label_studio: Option<Value>,
+    // Both spellings are the section's name; a variable and the file may use one each.
+    pub label_studio: Option<LabelStudio>,
+    #[serde(rename = "label-studio")]
+    pub hyphen: Option<LabelStudio>,
     #[serde(default)]
     pub media: MediaRule,
     pub max_age: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelStudio {
+    pub url: Option<String>,
+    pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -123,6 +132,7 @@ pub struct Cache {
     pub memory: Option<ByteSize>,
     pub disk: Option<Disk>,
     pub metadata_max_age: Option<Span>,
+    pub stale_if_error: Option<Span>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -10,7 +10,6 @@ use tracing_subscriber::EnvFilter;
 use super::raw;
 use super::reader::Reader;
 use super::{AccessLog, LogConfig};
-use crate::authority::AccessConfig;
 use crate::cache::CacheConfig;
 use crate::content::ContentConfig;
 use crate::serve::tls::Tls;
@@ -22,18 +21,13 @@ pub const DEFAULT_PRESIGN_EXPIRY: Duration = Duration::from_secs(3600);
 const PRESIGN_EXPIRY: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
 /// Past a day a setting of these kinds is a mistake of the unit.
-const DAY: Duration = Duration::from_secs(86_400);
+pub const DAY: Duration = Duration::from_secs(86_400);
 
 pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerConfig> {
     let server: raw::Server = reader.section("server", written)?;
     let addresses = addresses(reader, &server);
-    if let Some(upstream) = &server.upstream {
-        reader.url("server.upstream", upstream);
-        reader.warn(
-            "server.upstream",
-            "not used by this version: other paths answer 404",
-        );
-    }
+    let upstream = server.upstream.as_deref();
+    let upstream = upstream.and_then(|written| upstream_url(reader, written));
     for (index, origin) in server.cors.allowed_origins.iter().enumerate() {
         check_origin(reader, index, origin);
     }
@@ -48,11 +42,24 @@ pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerC
     Some(ServerConfig {
         listen,
         admin_listen,
+        upstream,
         tls,
         drain,
         allowed_origins: server.cors.allowed_origins,
         limits: limits(reader, &server.limits),
     })
+}
+
+/// A path would have to be cut from and put before every path, link and cookie: the application has to be at `/`.
+fn upstream_url(reader: &mut Reader<'_>, written: &str) -> Option<url::Url> {
+    let url = reader.url("server.upstream", written)?;
+    if url.path() != "/" || url.query().is_some() {
+        reader.problem(
+            "server.upstream",
+            "must be scheme, host and port alone, like \"http://127.0.0.1:8081\": paths are passed on as they come",
+        );
+    }
+    Some(url)
 }
 
 /// The files are read here as they will be at start, so that what is wrong with them is said with its place.
@@ -137,40 +144,6 @@ fn limits(reader: &mut Reader<'_>, limits: &raw::Limits) -> LimitsConfig {
     }
 }
 
-pub fn access(reader: &mut Reader<'_>, written: Option<Value>) -> Option<AccessConfig> {
-    let access: raw::Access = reader.section("access", written)?;
-    let unavailable = match access.source.unwrap_or(raw::AccessSource::File) {
-        raw::AccessSource::File => None,
-        raw::AccessSource::Postgres => Some("postgres"),
-        raw::AccessSource::LabelStudio => Some("label-studio"),
-    };
-    if let Some(source) = unavailable {
-        reader.problem(
-            "access.source",
-            format!("{source:?} is not available in this version; use \"file\""),
-        );
-        return None;
-    }
-    let file = access.file.unwrap_or_default();
-    if file == Path::new("") {
-        reader.problem(
-            "access.file",
-            "is missing: the access list, like \"projects.toml\"",
-        );
-    }
-    let max_age = reader.span(
-        "access.max_age",
-        access.max_age,
-        Duration::from_secs(5),
-        Duration::ZERO..=DAY,
-    );
-    Some(AccessConfig {
-        file: reader.path(&file),
-        media: access.media,
-        max_age,
-    })
-}
-
 pub fn cache(
     reader: &mut Reader<'_>,
     written: Option<Value>,
@@ -185,8 +158,18 @@ pub fn cache(
         Duration::from_secs(30),
         Duration::ZERO..=DAY,
     );
+    let stale_if_error = reader.span(
+        "cache.stale_if_error",
+        cache.stale_if_error,
+        Duration::from_secs(3600),
+        Duration::ZERO..=DAY,
+    );
+    let content = ContentConfig {
+        metadata_max_age,
+        stale_if_error,
+    };
     let memory = cache.memory.map_or(512 << 20, |size| size.0);
-    Some((CacheConfig { memory }, ContentConfig { metadata_max_age }))
+    Some((CacheConfig { memory }, content))
 }
 
 /// `[delivery]`, and the life of presigned URLs for storages that set none.

@@ -6,15 +6,24 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::outage::Outage;
 use super::slots::Slots;
 use super::window::Window;
 use super::windows::Windows;
-use crate::backend::retry::{MAX_TRIES, pause};
+use crate::backend::retry::{MAX_TRIES, Tries, pause};
 use crate::backend::{Backend, BackendError, ByteStream, Call, Condition, Conditional, Fetched};
 use crate::cache::{ChunkKey, ChunkStore};
+use crate::object::ObjectMeta;
 
-/// An answer that is there already, and the slot it holds until its body is in.
-pub type Begun = (Fetched, OwnedSemaphorePermit);
+/// An answer that is there already.
+pub struct Begun {
+    /// The answer.
+    pub fetched: Fetched,
+    /// How often it was asked for.
+    pub tries: Tries,
+    /// Held until the body is in.
+    pub _slot: OwnedSemaphorePermit,
+}
 
 /// One window to fill.
 pub struct Fetch {
@@ -22,12 +31,14 @@ pub struct Fetch {
     pub backend: Arc<dyn Backend>,
     /// How many fetches this storage may have under way.
     pub slots: Slots,
+    /// Told of what storage answers.
+    pub outage: Outage,
     /// Which chunk.
     pub key: ChunkKey,
     /// Its bytes in the object.
     pub range: Range<u64>,
-    /// The object's length in this version.
-    pub complete_length: u64,
+    /// The object's metadata in this version.
+    pub meta: Arc<ObjectMeta>,
     /// Passed on to storage.
     pub traceparent: Option<String>,
 }
@@ -79,27 +90,36 @@ impl Fetch {
 
     async fn fill(&self, window: &Arc<Window>, first: Option<Begun>) -> Result<(), BackendError> {
         let mut answer = first;
-        let mut tries = 1;
+        let tries = answer
+            .as_ref()
+            .map_or_else(Tries::default, |first| first.tries.clone());
         loop {
             let attempt = match answer.take() {
-                Some((fetched, _slot)) => pour(fetched.body, window).await,
+                Some(Begun { fetched, _slot, .. }) => pour(fetched.body, window).await,
                 None => {
                     // The board and this fetch hold the window; who waits for its bytes holds it, too.
                     let wanted = || Arc::strong_count(window) > 2;
                     let _slot = self.slots.take(wanted).await?.ok_or_else(nobody_waits)?;
-                    // The backend has tried three times itself.
-                    let fetched = self.ask(window.received()).await?;
+                    // The backend tries as often as is left to try.
+                    let fetched = self.ask(window.received(), &tries).await;
+                    self.outage.heard(&fetched);
+                    let fetched = fetched?;
                     pour(fetched.body, window).await
                 }
             };
             match attempt {
                 Ok(()) => return Ok(()),
                 // All bytes are in: how the connection ended is of no interest.
-                Err(_) if window.received() == self.range.end - self.range.start => return Ok(()),
-                Err(error) if error.is_transient() && tries < MAX_TRIES => {
+                Err(error)
+                    if error.is_transient()
+                        && window.received() == self.range.end - self.range.start =>
+                {
+                    return Ok(());
+                }
+                Err(error) if error.is_transient() && tries.count() < MAX_TRIES => {
+                    let tries = tries.count();
                     tracing::debug!(%error, tries, "taking up a window where storage broke off");
                     pause(tries).await;
-                    tries += 1;
                 }
                 Err(error) => return Err(error),
             }
@@ -107,10 +127,11 @@ impl Fetch {
     }
 
     /// The rest of the window from `received` on, of this version or not at all.
-    async fn ask(&self, received: u64) -> Result<Fetched, BackendError> {
+    async fn ask(&self, received: u64, tries: &Tries) -> Result<Fetched, BackendError> {
         let version = &self.key.version;
         let call = Call {
             traceparent: self.traceparent.as_deref(),
+            tries: tries.clone(),
             ..Call::about(&version.location)
         }
         .on(Condition::IfMatch(version.etag.clone()));
@@ -124,9 +145,11 @@ impl Fetch {
             Err(BackendError::RangeNotSatisfiable) => return Err(BackendError::Changed),
             Err(error) => return Err(error),
         };
-        // Some stores ignore If-Match: what came back must say itself that it is this version.
+        // Some stores ignore If-Match: what came back must say itself that it is this version. One that is coded
+        // otherwise has other bytes, whatever its tag.
         let same = fetched.meta.etag == version.etag
-            && fetched.meta.complete_length == self.complete_length;
+            && fetched.meta.complete_length == self.meta.complete_length
+            && fetched.meta.content_encoding == self.meta.content_encoding;
         if !same || fetched.range != asked {
             Err(BackendError::Changed)
         } else {

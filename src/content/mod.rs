@@ -2,9 +2,12 @@
 //!
 //! Knows no person: what it is handed is a `ResolvedObject`, which only a `Permit` makes. Metadata is believed for
 //! `cache.metadata_max_age` and revalidated with `If-None-Match` (RFC 9111 §4.3); every read is pinned to its version.
+//! While storage is down what is known of a version is believed for `cache.stale_if_error` more (RFC 5861 §4).
 
 mod fetch;
+mod object;
 mod open;
+mod outage;
 pub mod plan;
 mod single_flight;
 mod slots;
@@ -21,20 +24,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, BackendError, Presign, PresignOptions, PresignedUrl};
-use crate::cache::{CHUNK_SIZE, CacheStatus, ChunkKey, ChunkStore};
+use crate::cache::{CHUNK_SIZE, CacheStatus, ChunkStore};
 use crate::ids::StorageId;
 use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
 use crate::range::ByteRange;
 use crate::resolve::ResolvedObject;
 use crate::telemetry::{Metrics, Tier};
-use fetch::{Begun, Fetch, Filling};
-use open::Question;
+use object::Object;
+use open::{Answered, Question};
+use outage::Outage;
 use single_flight::SingleFlight;
 use slots::Slots;
 pub use stream::ContentStream;
-use stream::Source;
 use tasks::Tasks;
-use windows::{Joined, Windows};
+use windows::Windows;
 
 /// A position past this is in no object; no store has one of 2^63 bytes, and some ignore a range that begins there.
 const MAX_POSITION: u64 = i64::MAX as u64 - CHUNK_SIZE;
@@ -48,6 +51,9 @@ const MAX_METADATA: u64 = 200_000;
 pub struct ContentConfig {
     /// How long metadata is believed without asking storage: a changed object is noticed after at most this long.
     pub metadata_max_age: Duration,
+    /// For how long more while storage cannot be asked: a changed object goes unnoticed for as long as storage is
+    /// down, and for this long at most. Access is checked all the same.
+    pub stale_if_error: Duration,
 }
 
 /// Why there are no bytes. `serve::error` chooses the status.
@@ -73,12 +79,23 @@ pub enum FirstRead {
     At(u64),
 }
 
+impl FirstRead {
+    /// The chunk that is read first, where that is known.
+    fn index(self) -> Option<u64> {
+        match self {
+            Self::At(position) if position <= MAX_POSITION => Some(plan::chunk_index(position)),
+            Self::At(_) | Self::Unknown => None,
+        }
+    }
+}
+
 /// One storage to read from.
 #[derive(Clone)]
 pub struct Store {
     backend: Arc<dyn Backend>,
     presign: Option<Arc<dyn Presign>>,
     slots: Slots,
+    outage: Outage,
 }
 
 impl Store {
@@ -88,6 +105,7 @@ impl Store {
             backend,
             presign,
             slots: Slots::default(),
+            outage: Outage::default(),
         }
     }
 }
@@ -96,7 +114,7 @@ impl Store {
 pub struct Shelf {
     chunks: Arc<dyn ChunkStore>,
     known: moka::sync::Cache<ObjectLocation, Known>,
-    opens: SingleFlight<(ObjectLocation, Option<u64>), Result<Known, BackendError>>,
+    opens: SingleFlight<(ObjectLocation, Option<u64>), Result<Answered, BackendError>>,
     windows: Arc<Windows>,
     tasks: Tasks,
     metrics: Arc<Metrics>,
@@ -141,11 +159,21 @@ struct Known {
     vouched_at: Instant,
 }
 
+impl Known {
+    fn age(&self) -> Duration {
+        self.vouched_at.elapsed()
+    }
+}
+
 /// An object that was opened: its metadata, and the way to its bytes.
 #[derive(Clone)]
 pub struct Opened {
     object: Object,
     status: CacheStatus,
+    /// The chunk whose fetch this opening began.
+    begun: Option<u64>,
+    /// What storage failed with when it was asked for this opening, and the version believed in all the same.
+    failure: Option<BackendError>,
 }
 
 impl Opened {
@@ -161,8 +189,16 @@ impl Opened {
 
     /// The bytes of a range of this version.
     pub fn stream(&self, range: &ByteRange) -> ContentStream {
-        ContentStream::new(self.object.clone(), range.range(), self.status)
+        ContentStream::new(self, range.range())
     }
+}
+
+/// What is known of an object, and how that was learned.
+struct Learned {
+    answered: Answered,
+    status: CacheStatus,
+    /// What storage failed with, where it was asked in vain.
+    failure: Option<BackendError>,
 }
 
 /// The reader of all storages.
@@ -186,8 +222,8 @@ impl Reader {
         }
     }
 
-    /// Learns what the object is, from memory where that is fresh, else from storage: by the very request that
-    /// brings the first bytes where that is possible.
+    /// Learns what the object is, from memory where that is fresh or storage is down, else from storage: by the very
+    /// request that brings the first bytes where that is possible.
     pub async fn open(
         &self,
         resolved: &ResolvedObject,
@@ -196,53 +232,72 @@ impl Reader {
     ) -> Result<Opened, ContentError> {
         let store = self.store(resolved)?;
         let location = resolved.location();
-        let opened = |known, status: CacheStatus| {
-            self.shelf
-                .metrics
-                .cache_request(Tier::Metadata, status.into());
-            let (store, shelf) = (store.clone(), self.shelf.clone());
-            Opened {
-                object: Object {
-                    known,
-                    store,
-                    shelf,
-                    traceparent: traceparent.map(str::to_owned),
-                },
-                status,
-            }
-        };
-        let known = self.shelf.known.get(location);
-        if let Some(known) = &known
-            && known.vouched_at.elapsed() < self.config.metadata_max_age
-        {
-            return Ok(opened(known.clone(), CacheStatus::Hit));
-        }
-        let index = match first {
-            FirstRead::At(position) if position <= MAX_POSITION => {
-                Some(plan::chunk_index(position))
-            }
-            FirstRead::At(_) | FirstRead::Unknown => None,
-        };
         let question = Question {
             store: store.clone(),
             shelf: self.shelf.clone(),
             location: location.clone(),
-            known: known.clone(),
-            index,
+            known: self.shelf.known.get(location),
+            index: first.index(),
             traceparent: traceparent.map(str::to_owned),
         };
-        let (fresh, leads) = self.ask(&question).await?;
-        let status = match &known {
-            _ if !leads => CacheStatus::Updating,
-            Some(known) if known.version == fresh.version => CacheStatus::Revalidated,
-            Some(_) | None => CacheStatus::Miss,
-        };
-        Ok(opened(fresh, status))
+        let learned = self.learn(&question).await?;
+        self.shelf
+            .metrics
+            .cache_request(Tier::Metadata, learned.status.into());
+        Ok(Opened {
+            object: question.object(learned.answered.known),
+            status: learned.status,
+            begun: learned.answered.begun,
+            failure: learned.failure,
+        })
     }
 
-    /// Asks, or shares the answer of who asks already.
-    async fn ask(&self, question: &Question) -> Result<(Known, bool), BackendError> {
+    async fn learn(&self, question: &Question) -> Result<Learned, BackendError> {
+        let remembered = |known: &Known, status, failure| Learned {
+            answered: known.clone().into(),
+            status,
+            failure,
+        };
+        let known = question.known.as_ref();
+        let max_age = self.config.metadata_max_age;
+        if let Some(known) = known.filter(|known| known.age() < max_age) {
+            return Ok(remembered(known, CacheStatus::Hit, None));
+        }
+        let stale = known.filter(|known| known.age() < max_age + self.config.stale_if_error);
+        let outage = &question.store.outage;
+        if let Some(stale) = stale.filter(|_| outage.known().is_some()) {
+            if let Some(trial) = outage.trial() {
+                self.shelf.tasks.spawn(question.clone().try_again(trial));
+            }
+            return Ok(remembered(stale, CacheStatus::Stale, None));
+        }
+        match (self.ask(question).await, stale) {
+            (Ok((answered, leads)), _) => {
+                let status = match known {
+                    _ if !leads => CacheStatus::Updating,
+                    Some(known) if known.version == answered.known.version => {
+                        CacheStatus::Revalidated
+                    }
+                    Some(_) | None => CacheStatus::Miss,
+                };
+                Ok(Learned {
+                    answered,
+                    status,
+                    failure: None,
+                })
+            }
+            (Err(error), Some(stale)) if error.is_outage() => {
+                tracing::debug!(%error, "storage is down: what is known of an object is believed on");
+                Ok(remembered(stale, CacheStatus::Stale, Some(error)))
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// Asks, or shares the answer of who asks already. A failure is not shared: who did not ask tries once.
+    async fn ask(&self, question: &Question) -> Result<(Answered, bool), BackendError> {
         let key = (question.location.clone(), question.index);
+        let mut shared_failure = false;
         for _ in 0..MAX_ASKS {
             let asked = |interest| question.clone().answer(interest);
             let (answer, leads) = self
@@ -250,9 +305,15 @@ impl Reader {
                 .opens
                 .run(&self.shelf.tasks, key.clone(), asked)
                 .await;
-            // Given up: those who asked first had left just before this one came.
-            if let Some(answer) = answer {
-                return Ok((answer?, leads));
+            match answer {
+                // Given up: those who asked first had left just before this one came.
+                None => {}
+                Some(Err(error)) if !leads && !shared_failure && error.is_transient() => {
+                    shared_failure = true;
+                }
+                Some(Err(error)) => return Err(error),
+                Some(Ok(answered)) if leads => return Ok((answered, true)),
+                Some(Ok(answered)) => return Ok((answered.known.into(), false)),
             }
         }
         Err(BackendError::Unavailable("the request was given up".into()))
@@ -275,72 +336,5 @@ impl Reader {
         self.stores
             .get(storage)
             .ok_or_else(|| ContentError::NoStore(storage.clone()))
-    }
-}
-
-/// One version of an object, and everything needed to read it.
-#[derive(Clone)]
-pub(crate) struct Object {
-    known: Known,
-    store: Store,
-    shelf: Arc<Shelf>,
-    traceparent: Option<String>,
-}
-
-impl Object {
-    /// Where a chunk's bytes are to be had: cached, under way, or from a fetch that begins now.
-    async fn source(&self, index: u64) -> (Source, CacheStatus) {
-        match self.shelf.chunks.get(&self.key(index)).await {
-            Some(chunk) => (Source::Cached(chunk), CacheStatus::Hit),
-            None => self.join(index, None),
-        }
-    }
-
-    /// Joins the window of a chunk, or begins it, with `first` where storage has answered already.
-    fn join(&self, index: u64, first: Option<Begun>) -> (Source, CacheStatus) {
-        let key = self.key(index);
-        let window = match self.shelf.windows.join(&key) {
-            Joined::Follows(window) => {
-                let status = if window.whole().is_some() {
-                    CacheStatus::Hit
-                } else {
-                    CacheStatus::Updating
-                };
-                return (Source::Fetched(window), status);
-            }
-            Joined::Leads(window) => window,
-        };
-        let fetch = Fetch {
-            backend: self.store.backend.clone(),
-            slots: self.store.slots.clone(),
-            key: key.clone(),
-            range: plan::chunk_range(index, self.known.meta.complete_length),
-            complete_length: self.known.meta.complete_length,
-            traceparent: self.traceparent.clone(),
-        };
-        let filling = Filling::new(key, window.clone(), self.shelf.windows.clone());
-        self.shelf
-            .tasks
-            .spawn(fetch.run(filling, first, self.shelf.chunks.clone()));
-        (Source::Fetched(window), CacheStatus::Miss)
-    }
-
-    fn key(&self, index: u64) -> ChunkKey {
-        ChunkKey {
-            version: self.known.version.clone(),
-            index,
-        }
-    }
-
-    /// An error as the reader's: a version that is gone is no longer believed in.
-    fn explain(&self, error: BackendError) -> ContentError {
-        if matches!(error, BackendError::Changed | BackendError::NotFound) {
-            let location = &self.known.version.location;
-            let believed = self.shelf.known.get(location);
-            if believed.is_some_and(|known| known.version == self.known.version) {
-                self.shelf.known.invalidate(location);
-            }
-        }
-        ContentError::Backend(error)
     }
 }

@@ -6,14 +6,31 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::fetch::Begun;
+use super::outage::Trial;
 use super::single_flight::Interest;
 use super::{Known, Object, Shelf, Store, plan};
+use crate::backend::retry::Tries;
 use crate::backend::{BackendError, Call, Condition, Conditional};
 use crate::cache::ChunkKey;
 use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
 
 /// How long a version's metadata is taken from memory, however often its validator is confirmed meanwhile.
 const METADATA_LIFE: Duration = Duration::from_secs(300);
+
+/// What storage said of an object.
+#[derive(Clone, Debug)]
+pub(super) struct Answered {
+    pub(super) known: Known,
+    /// The chunk whose bytes the same answer brings.
+    pub(super) begun: Option<u64>,
+}
+
+impl From<Known> for Answered {
+    fn from(known: Known) -> Self {
+        Self { known, begun: None }
+    }
+}
 
 /// What an object is now, asked of storage.
 #[derive(Clone)]
@@ -28,28 +45,46 @@ pub(super) struct Question {
 
 impl Question {
     /// The answer; `None` where its turn came when nobody waited any more.
-    pub(super) async fn answer(self, interest: Interest) -> Option<Result<Known, BackendError>> {
+    pub(super) async fn answer(self, interest: Interest) -> Option<Result<Answered, BackendError>> {
         let slot = match self.store.slots.take(|| interest.is_alive()).await {
             Ok(slot) => slot?,
             Err(error) => return Some(Err(error)),
         };
         let answer = self.put(slot).await;
+        self.store.outage.heard(&answer);
         match &answer {
-            Ok(known) => self.shelf.learn(&self.location, known),
+            Ok(answered) => self.shelf.learn(&self.location, &answered.known),
             Err(BackendError::NotFound) => self.shelf.known.invalidate(&self.location),
             Err(_) => {}
         }
         Some(answer)
     }
 
-    async fn put(&self, slot: OwnedSemaphorePermit) -> Result<Known, BackendError> {
+    /// Tries a storage that is down, for its metadata alone: nobody waits for it.
+    pub(super) async fn try_again(mut self, trial: Trial) {
+        self.index = None;
+        self.answer(Interest::default()).await;
+        drop(trial);
+    }
+
+    /// A version of the object, to be read.
+    pub(super) fn object(&self, known: Known) -> Object {
+        Object {
+            known,
+            store: self.store.clone(),
+            shelf: self.shelf.clone(),
+            traceparent: self.traceparent.clone(),
+        }
+    }
+
+    async fn put(&self, slot: OwnedSemaphorePermit) -> Result<Answered, BackendError> {
         match self.index {
             Some(index) if self.lacks(index).await => match self.fetch(index, slot).await {
                 // The object is empty or ends before that window: its metadata says which.
-                Err(BackendError::RangeNotSatisfiable) => self.head().await,
+                Err(BackendError::RangeNotSatisfiable) => Ok(self.head().await?.into()),
                 answer => answer,
             },
-            Some(_) | None => self.head().await,
+            Some(_) | None => Ok(self.head().await?.into()),
         }
     }
 
@@ -112,21 +147,31 @@ impl Question {
     }
 
     /// The first window, whatever version it is of: its head is the metadata, its body fills the window.
-    async fn fetch(&self, index: u64, slot: OwnedSemaphorePermit) -> Result<Known, BackendError> {
+    async fn fetch(
+        &self,
+        index: u64,
+        slot: OwnedSemaphorePermit,
+    ) -> Result<Answered, BackendError> {
         // As long as an object can be, so that the last window is asked for whole; storage cuts it at the end.
         let range = plan::chunk_range(index, u64::MAX);
-        let asked_at = Instant::now();
-        match self.store.backend.get(self.call(), range).await? {
+        let (asked_at, tries) = (Instant::now(), Tries::default());
+        let call = Call {
+            tries: tries.clone(),
+            ..self.call()
+        };
+        match self.store.backend.get(call, range).await? {
             Conditional::Is(fetched) => {
                 let known = self.vouched(fetched.meta.clone(), asked_at);
-                let object = Object {
-                    known: known.clone(),
-                    store: self.store.clone(),
-                    shelf: self.shelf.clone(),
-                    traceparent: self.traceparent.clone(),
+                let first = Begun {
+                    fetched,
+                    tries,
+                    _slot: slot,
                 };
-                object.join(index, Some((fetched, slot)));
-                Ok(known)
+                self.object(known.clone()).join(index, Some(first));
+                Ok(Answered {
+                    known,
+                    begun: Some(index),
+                })
             }
             Conditional::NotModified => Err(BackendError::Protocol("a 304 to no condition".into())),
         }

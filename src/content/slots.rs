@@ -34,7 +34,7 @@ impl Slots {
         if let Ok(slot) = self.0.clone().try_acquire_owned() {
             return Ok(Some(slot));
         }
-        let busy = || BackendError::Throttled("too many fetches are under way".into());
+        let busy = || BackendError::throttled("too many fetches are under way");
         let turn = tokio::time::timeout(PATIENCE, self.0.clone().acquire_owned()).await;
         let slot = turn.map_err(|_| busy())?.map_err(|_| busy())?;
         Ok(wanted().then_some(slot))

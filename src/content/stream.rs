@@ -8,8 +8,9 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
-use super::window::Window;
-use super::{ContentError, Object, plan};
+use super::object::Object;
+use super::window::{Failure, Window};
+use super::{ContentError, Opened, plan};
 use crate::backend::BackendError;
 use crate::cache::{CHUNK_SIZE, CacheStatus, Chunk, WeakChunk};
 use crate::telemetry::Tier;
@@ -19,9 +20,13 @@ pub struct ContentStream {
     object: Object,
     begun_at: u64,
     left: Range<u64>,
-    held: Option<(u64, Held, bool)>,
+    held: Option<(u64, Held)>,
     read_ahead: Option<u64>,
     status: CacheStatus,
+    /// The chunk whose fetch was last begun for this reader: its failure is this reader's own.
+    tried: Option<u64>,
+    /// What storage failed with just before: the first chunk is not asked for in vain once more.
+    failure: Option<BackendError>,
 }
 
 /// Where a chunk's bytes come from.
@@ -35,14 +40,14 @@ pub enum Source {
 
 enum Held {
     Cached(WeakChunk),
-    Fetched(Weak<Window>),
+    Fetched(Weak<Window>, Failure),
 }
 
 impl Source {
     fn hold(&self) -> Held {
         match self {
             Self::Cached(chunk) => Held::Cached(chunk.downgrade()),
-            Self::Fetched(window) => Held::Fetched(Arc::downgrade(window)),
+            Self::Fetched(window) => Held::Fetched(Arc::downgrade(window), window.failure()),
         }
     }
 
@@ -57,23 +62,30 @@ impl Source {
 }
 
 impl Held {
-    fn source(&self) -> Option<Source> {
+    /// `None`: what was held is gone, and may be had elsewhere. An error: it is gone because it failed.
+    fn source(&self) -> Result<Option<Source>, BackendError> {
         match self {
-            Self::Cached(chunk) => chunk.upgrade().map(Source::Cached),
-            Self::Fetched(window) => window.upgrade().map(Source::Fetched),
+            Self::Cached(chunk) => Ok(chunk.upgrade().map(Source::Cached)),
+            Self::Fetched(window, failure) => match (window.upgrade(), failure.get()) {
+                (Some(window), _) => Ok(Some(Source::Fetched(window))),
+                (None, Some(error)) => Err(error.clone()),
+                (None, None) => Ok(None),
+            },
         }
     }
 }
 
 impl ContentStream {
-    pub(super) fn new(object: Object, range: Range<u64>, status: CacheStatus) -> Self {
+    pub(super) fn new(opened: &Opened, range: Range<u64>) -> Self {
         Self {
-            object,
+            object: opened.object.clone(),
             begun_at: range.start,
             left: range,
             held: None,
             read_ahead: None,
-            status,
+            status: opened.status,
+            tried: opened.begun,
+            failure: opened.failure.clone(),
         }
     }
 
@@ -108,36 +120,43 @@ impl ContentStream {
     }
 
     async fn read(&mut self, index: u64, offset: u64) -> Result<Bytes, BackendError> {
-        let held = match &self.held {
-            Some((held_index, held, leads)) if *held_index == index => {
-                held.source().map(|source| (source, *leads))
-            }
-            Some(_) | None => None,
-        };
-        let (source, leads) = match held {
-            Some(held) => held,
-            None => self.look_up(index).await,
-        };
-        match source.at(offset).await {
+        match self.try_read(index, offset).await {
             // A fetch that others began has failed: that is not this reader's failure until its own try fails.
-            Err(error) if !leads && error.is_transient() => {
-                let (source, _) = self.look_up(index).await;
-                source.at(offset).await
+            Err(error) if error.is_transient() && self.tried != Some(index) => {
+                (self.held, self.tried) = (None, Some(index));
+                self.try_read(index, offset).await
             }
             read => read,
         }
     }
 
-    async fn look_up(&mut self, index: u64) -> (Source, bool) {
-        let (source, status) = self.object.source(index).await;
+    async fn try_read(&mut self, index: u64, offset: u64) -> Result<Bytes, BackendError> {
+        let held = match &self.held {
+            Some((held_index, held)) if *held_index == index => held.source()?,
+            Some(_) | None => None,
+        };
+        match held {
+            Some(source) => source.at(offset).await,
+            None => self.look_up(index).await?.at(offset).await,
+        }
+    }
+
+    async fn look_up(&mut self, index: u64) -> Result<Source, BackendError> {
+        let failure = self.failure.take();
+        if failure.is_some() {
+            self.tried = Some(index);
+        }
+        let (source, status) = self.object.source(index, failure).await?;
         self.status = self.status.max(status);
         self.object
             .shelf
             .metrics
             .cache_request(Tier::Memory, status.into());
-        let leads = status == CacheStatus::Miss;
-        self.held = Some((index, source.hold(), leads));
-        (source, leads)
+        if status == CacheStatus::Miss {
+            self.tried = Some(index);
+        }
+        self.held = Some((index, source.hold()));
+        Ok(source)
     }
 
     /// Starts the fetch of the next chunk, once, when this reader is well on its way to it.
@@ -146,7 +165,7 @@ impl ContentStream {
         if let Some(next) = next.filter(|next| self.read_ahead != Some(*next)) {
             self.read_ahead = Some(next);
             // What is fetched ahead counts as fetched when it is read; here nobody waits for it.
-            self.object.source(next).await;
+            let _ = self.object.source(next, None).await;
         }
     }
 }

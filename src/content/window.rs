@@ -2,6 +2,8 @@
 //!
 //! Does no I/O. Frames are handed on as they were received; when the last one is in they are gathered to a [`Chunk`].
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
 use tokio::sync::Notify;
 
@@ -14,7 +16,11 @@ use crate::cache::Chunk;
 pub struct Window {
     state: Mutex<State>,
     grown: Notify,
+    failure: Failure,
 }
+
+/// Why a window failed, if it did: for readers who hold no window between two frames.
+pub type Failure = Arc<OnceLock<BackendError>>;
 
 #[derive(Debug)]
 enum State {
@@ -88,6 +94,11 @@ impl Window {
         matches!(&*self.state(), State::Failed(..))
     }
 
+    /// Where its failure will stand.
+    pub fn failure(&self) -> Failure {
+        self.failure.clone()
+    }
+
     /// How many bytes are in.
     pub fn received(&self) -> u64 {
         match &*self.state() {
@@ -130,6 +141,7 @@ impl Window {
     pub fn fail(&self, error: BackendError) {
         let mut state = self.state();
         if let State::Growing(frames) = &mut *state {
+            let _ = self.failure.set(error.clone());
             *state = State::Failed(std::mem::take(frames), error);
         }
         drop(state);

@@ -26,6 +26,8 @@ pub struct Body {
     frames: Option<Frames>,
     first: Option<Bytes>,
     left: Option<u64>,
+    /// Whether there is an end to come, though its place is not known.
+    ends: bool,
     exchange: Option<Exchange>,
 }
 
@@ -37,6 +39,7 @@ impl Body {
             frames: None,
             first: Some(bytes).filter(|bytes| !bytes.is_empty()),
             left,
+            ends: true,
             exchange: None,
         }
     }
@@ -52,8 +55,26 @@ impl Body {
             frames: Some(frames),
             first: Some(first),
             left: Some(length),
+            ends: true,
             exchange: None,
         }
+    }
+
+    /// What `frames` bring, to their end: exactly `length` bytes where it is known.
+    pub fn relayed(frames: Frames, length: Option<u64>) -> Self {
+        Self {
+            frames: Some(frames).filter(|_| length != Some(0)),
+            first: None,
+            left: length,
+            ends: true,
+            exchange: None,
+        }
+    }
+
+    /// The same with its frames let through by `guard`.
+    pub fn guarded(mut self, guard: impl FnOnce(Frames) -> Frames) -> Self {
+        self.frames = self.frames.take().map(guard);
+        self
     }
 
     /// Frames without a known end (server-sent events).
@@ -62,6 +83,7 @@ impl Body {
             frames: Some(frames),
             first: None,
             left: None,
+            ends: false,
             exchange: None,
         }
     }
@@ -114,7 +136,11 @@ impl http_body::Body for Body {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(bytes))) => Poll::Ready(Some(Ok(self.hand_out(bytes)))),
             Poll::Ready(Some(Err(reason))) => Poll::Ready(Some(Err(self.cut(reason)))),
-            Poll::Ready(None) if self.left.is_none() => Poll::Ready(None),
+            Poll::Ready(None) if self.left.is_none() => {
+                self.frames = None;
+                self.exchange = None;
+                Poll::Ready(None)
+            }
             // Frames that end before the length was reached would look whole to nobody, but never rely on that.
             Poll::Ready(None) => Poll::Ready(Some(Err(self.cut(Abort::Storage)))),
         }
@@ -133,7 +159,7 @@ impl http_body::Body for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         if let Some(exchange) = &mut self.exchange
-            && self.left.is_some_and(|left| left > 0)
+            && self.left.map_or(self.ends, |left| left > 0)
         {
             exchange.aborted(Abort::ClientGone);
         }

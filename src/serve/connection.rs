@@ -73,7 +73,8 @@ pub(super) async fn serve<IO, S, B>(
         service,
         activity: Arc::clone(&activity),
     };
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut connection =
+        std::pin::pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
     let mut watch = Watch::new(timeouts, Instant::now());
     let mut look = tokio::time::interval(timeouts.interval());
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);

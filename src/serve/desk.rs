@@ -19,6 +19,7 @@ use super::exchange::{Exchange, Recorder};
 use super::gate::Gate;
 use super::listener::Peer;
 use super::request::Route;
+use super::upstream::{Hop, Tunnels, Upstream, upload};
 use super::{media, session};
 use crate::authority::Target;
 use crate::telemetry::{self, TraceContext};
@@ -42,19 +43,21 @@ pub struct Desk {
     pub recorder: Recorder,
     /// What comes before the routes, if anything.
     pub front: Option<Arc<dyn Front>>,
+    /// Connections that were upgraded.
+    pub tunnels: Tunnels,
 }
 
 /// A connection's service.
 #[derive(Clone)]
-pub struct Service(Arc<Desk>);
+pub struct Service(Arc<Desk>, Peer);
 
 impl Desk {
     /// The service of one connection.
-    pub fn service(self: Arc<Self>, _peer: Peer) -> Service {
-        Service(self)
+    pub fn service(self: Arc<Self>, peer: Peer) -> Service {
+        Service(self, peer)
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let (parts, incoming) = request.into_parts();
         let traceparent = parts
             .headers
@@ -65,12 +68,20 @@ impl Desk {
         if let Some(answer) = self.front.as_ref().and_then(|front| front.answer(&parts)) {
             return finish(answer, exchange);
         }
+        let gate = self.gate.load_full();
+        if let Ok(route) = Route::of(&parts.uri)
+            && let Some(upstream) = gate.application_for(&route)
+        {
+            return self
+                .pass_on(&gate, upstream, (parts, incoming), peer, &trace, exchange)
+                .await;
+        }
         let drained = drain(incoming).await;
         // Taken only now: a client may have stretched its request over a reload.
         let gate = self.gate.load_full();
         let answered = match drained {
             Ok(()) => {
-                let route = self.route(&gate, &parts, &trace, &mut exchange);
+                let route = self.route(&gate, &parts, (peer, &trace), &mut exchange);
                 // A panic in one request is that request's failure and nobody else's.
                 let caught = std::panic::AssertUnwindSafe(route).catch_unwind().await;
                 caught.unwrap_or(Err(Failure::Internal("a panic while answering")))
@@ -84,13 +95,42 @@ impl Desk {
         let mut response =
             answered.unwrap_or_else(|failure| refuse(&failure, &parts, &mut exchange));
         if closes {
-            // What is left of the body is not read; the next bytes on this connection would not be a request.
-            response.headers_mut().insert(
-                header::CONNECTION,
-                header::HeaderValue::from_static("close"),
-            );
+            close(&mut response);
         }
         gate.cors.decorate(&parts.headers, response.headers_mut());
+        finish(response, exchange)
+    }
+
+    /// What is no route of ours goes to the application, its body unread; its answer is not decorated.
+    async fn pass_on(
+        &self,
+        gate: &Gate,
+        upstream: &Upstream,
+        (parts, incoming): (Parts, Incoming),
+        peer: Peer,
+        trace: &TraceContext,
+        mut exchange: Exchange,
+    ) -> Response<Body> {
+        exchange.routed(telemetry::Route::Upstream);
+        let has_body = !incoming.is_end_stream();
+        let hop = Hop {
+            peer,
+            trace,
+            request_id: exchange.request_id(),
+            tunnels: &self.tunnels,
+        };
+        let forwarded = upstream.forward(&parts, has_body.then(|| upload(incoming)), &hop);
+        let caught = std::panic::AssertUnwindSafe(forwarded).catch_unwind().await;
+        let forwarded =
+            caught.unwrap_or(Err(Failure::Internal("a panic while passing a request on")));
+        let response = forwarded.unwrap_or_else(|failure| {
+            let mut response = refuse(&failure, &parts, &mut exchange);
+            if has_body {
+                close(&mut response);
+            }
+            gate.cors.decorate(&parts.headers, response.headers_mut());
+            response
+        });
         finish(response, exchange)
     }
 
@@ -98,7 +138,7 @@ impl Desk {
         &self,
         gate: &Gate,
         parts: &Parts,
-        trace: &TraceContext,
+        from: (Peer, &TraceContext),
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Failure> {
         let route = Route::of(&parts.uri)?;
@@ -113,8 +153,9 @@ impl Desk {
         match route {
             Route::Media(target) => {
                 exchange.about(&target);
-                media::answer(self, gate, parts, target, trace, exchange).await
+                media::answer(self, gate, parts, target, from, exchange).await
             }
+            Route::Session if !gate.exchanges_tokens => Err(Failure::NoSuchRoute),
             Route::Session => session::answer(gate, parts, &self.recorder, exchange).await,
             Route::Other => Err(Failure::NoSuchRoute),
         }
@@ -127,8 +168,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let desk = self.0.clone();
-        Box::pin(async move { Ok(desk.answer(request).await) })
+        let Self(desk, peer) = self.clone();
+        Box::pin(async move { Ok(desk.answer(request, peer).await) })
     }
 }
 
@@ -163,6 +204,14 @@ async fn drain(incoming: Incoming) -> Result<(), Failure> {
         Ok(Err(_)) => Err(Failure::RequestTimeout),
         Ok(Ok(())) => Ok(()),
     }
+}
+
+/// What is left of the request's body is not read; the next bytes on this connection would not be a request.
+fn close(response: &mut Response<Body>) {
+    response.headers_mut().insert(
+        header::CONNECTION,
+        header::HeaderValue::from_static("close"),
+    );
 }
 
 fn refuse(failure: &Failure, parts: &Parts, exchange: &mut Exchange) -> Response<Body> {

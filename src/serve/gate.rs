@@ -8,10 +8,12 @@ use std::time::{Instant, SystemTime};
 use super::cors::Cors;
 use super::error::Failure;
 use super::limits::Limits;
+use super::request::Route;
+use super::upstream::Upstream;
 use super::{DeliveryConfig, exchange::Recorder};
 use crate::access::{Denied, Permit, authorize};
-use crate::auth::{Annotator, Authenticator, Credentials, SessionCookie};
-use crate::authority::{Authority, Target};
+use crate::auth::{Annotator, Credentials, Identify, SessionCookie};
+use crate::authority::{Authority, AuthorityError, Target};
 use crate::content::Reader;
 use crate::media_uri::MediaUri;
 use crate::resolve::{ResolvedObject, Storages};
@@ -20,7 +22,7 @@ use crate::telemetry::Reason;
 /// The gate as it is configured now.
 pub struct Gate {
     /// Who is it.
-    pub auth: Arc<Authenticator>,
+    pub auth: Arc<dyn Identify>,
     /// How a session is carried.
     pub cookie: SessionCookie,
     /// What may they see.
@@ -35,9 +37,23 @@ pub struct Gate {
     pub cors: Cors,
     /// How answers look.
     pub delivery: DeliveryConfig,
+    /// Whether `/session` is a route here: only where tokens are verified here is there one to exchange.
+    pub exchanges_tokens: bool,
+    /// Who answers what is no media; none: nobody.
+    pub upstream: Option<Arc<Upstream>>,
 }
 
 impl Gate {
+    /// The application, where this route is its own and not the gateway's.
+    pub fn application_for(&self, route: &Route) -> Option<&Arc<Upstream>> {
+        let theirs = match route {
+            Route::Media(_) => false,
+            Route::Session => !self.exchanges_tokens,
+            Route::Other => true,
+        };
+        self.upstream.as_ref().filter(|_| theirs)
+    }
+
     /// Who asks; a credential that is missing or not valid is a decision, too.
     pub async fn authenticate(
         &self,
@@ -67,7 +83,10 @@ impl Gate {
         let entitlement = match self.authority.entitle(annotator, target, uri).await {
             Ok(entitlement) => entitlement,
             Err(error) => {
-                decided(Reason::SourceUnavailable);
+                decided(match error {
+                    AuthorityError::Unavailable(_) => Reason::SourceUnavailable,
+                    AuthorityError::NotAuthenticated => Reason::Unauthenticated,
+                });
                 return Err(error.into());
             }
         };

@@ -8,6 +8,7 @@ use http::Response;
 use http::request::Parts;
 
 use super::accept::acceptable;
+use super::application;
 use super::body::Body;
 use super::content_type::ContentType;
 use super::credentials::credentials;
@@ -16,10 +17,12 @@ use super::error::Failure;
 use super::exchange::Exchange;
 use super::gate::Gate;
 use super::limits::StreamGuard;
+use super::listener::Peer;
 use super::preconditions::Verdict;
-use super::recheck::{ASK_EVERY, Begun, Recheck, rechecked};
+use super::recheck::{ASK_EVERY, Begun, Recheck, Source, rechecked};
 use super::request::MediaRequest;
 use super::response::{self, Selected, media_head};
+use super::upstream::Hop;
 use crate::auth::Annotator;
 use crate::authority::Target;
 use crate::backend::{BackendError, PresignOptions};
@@ -48,7 +51,7 @@ pub async fn answer(
     gate: &Gate,
     parts: &Parts,
     target: Target,
-    trace: &TraceContext,
+    (peer, trace): (Peer, &TraceContext),
     exchange: &mut Exchange,
 ) -> Result<Response<Body>, Failure> {
     let request = MediaRequest::from_parts(parts, target)?;
@@ -78,6 +81,7 @@ pub async fn answer(
     let answered = match permitted.object.delivery() {
         Delivery::Redirect => permitted.redirect().await,
         Delivery::Proxy => permitted.proxy(exchange).await,
+        Delivery::Application => permitted.pass_on(peer, trace, exchange).await,
     };
     // Storage may have taken its time: what was permitted then may no longer be.
     if admitted_at.elapsed() >= ASK_EVERY {
@@ -163,6 +167,33 @@ impl Permitted<'_> {
         Ok(head.map(|()| body))
     }
 
+    /// The application's own answer, where only it has the media.
+    async fn pass_on(
+        &self,
+        peer: Peer,
+        trace: &TraceContext,
+        exchange: &Exchange,
+    ) -> Result<Response<Body>, Failure> {
+        let pace = self.gate.limits.begin_stream(&self.annotator.subject)?;
+        let hop = Hop {
+            peer,
+            trace,
+            request_id: exchange.request_id(),
+            tunnels: &self.desk.tunnels,
+        };
+        let file_name = self.request.uri.file_name();
+        let answer = application::answer(self.gate, self.parts, &hop, file_name).await?;
+        let begun = Begun {
+            asked_at: self.admitted_at,
+            sent: 0,
+        };
+        let guard = |frames| {
+            let frames = Source::Application(frames);
+            rechecked(frames, self.recheck(), pace, begun)
+        };
+        Ok(answer.map(|body| body.guarded(guard)))
+    }
+
     async fn open(&self, first: FirstRead) -> Result<Opened, ContentError> {
         self.gate
             .reader
@@ -219,6 +250,7 @@ impl Permitted<'_> {
             asked_at: self.admitted_at,
             sent,
         };
+        let content = Source::Content(content);
         let rest = rechecked(content, self.recheck(), pace, begun);
         Ok(Body::media(first, rest, range.len()))
     }

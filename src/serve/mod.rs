@@ -2,6 +2,7 @@
 
 mod accept;
 pub mod admin;
+mod application;
 pub mod body;
 mod connection;
 mod content_type;
@@ -21,6 +22,7 @@ pub mod response;
 mod session;
 pub mod task_json;
 pub mod tls;
+pub mod upstream;
 mod watch;
 
 pub use desk::{Desk, Front};
@@ -36,6 +38,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Where health and metrics are served; none: nowhere.
     pub admin_listen: Option<SocketAddr>,
+    /// Where everything goes that is no media: scheme, host and port; none: nowhere.
+    pub upstream: Option<url::Url>,
     /// Certificate and key; none: plain HTTP.
     pub tls: Option<TlsFiles>,
     /// How long bodies may go on after SIGTERM.

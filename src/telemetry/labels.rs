@@ -48,6 +48,8 @@ label! {
         LocalFiles = "local-files",
         /// `/session`
         Session = "session",
+        /// What the annotation application answers.
+        Upstream = "upstream",
         /// Anything else.
         Other = "other",
     }
@@ -97,6 +99,8 @@ label! {
         Hit = "hit",
         /// Metadata was stale and storage said it still holds.
         Revalidated = "revalidated",
+        /// Metadata was stale and storage could not be asked.
+        Stale = "stale",
         /// Joined a fetch that another request had begun.
         Updating = "updating",
         /// Fetched from storage.
@@ -205,6 +209,8 @@ label! {
         Stalled = "stalled",
         /// The object changed.
         Changed = "changed",
+        /// The annotation application broke off.
+        Upstream = "upstream",
     }
 }
 

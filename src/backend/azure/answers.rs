@@ -16,7 +16,11 @@ use crate::backend::{Listed, Page};
 const CLOCK_SKEW: Duration = Duration::from_secs(14 * 60);
 
 /// An answer that is not what was asked for, in the house's words.
-pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, document: &Bytes) -> BackendError {
+pub(in crate::backend) fn refusal(
+    status: StatusCode,
+    headers: &HeaderMap,
+    document: &Bytes,
+) -> BackendError {
     let code = code(headers);
     let said = match code {
         "" => format!("status {}", status.as_u16()),
@@ -39,7 +43,7 @@ pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, document: &Bytes)
         (400, "InvalidAuthenticationInfo" | "AuthenticationFailed") => {
             BackendError::AccessDenied(said)
         }
-        (429 | 503, _) => BackendError::Throttled(said),
+        (429 | 503, _) => BackendError::throttled(said),
         (408 | 500..=599, _) => BackendError::Unavailable(said),
         _ => BackendError::Protocol(format!("unexpected status {} {code}", status.as_u16())),
     }
@@ -225,7 +229,7 @@ mod tests {
             (409, "BlobBeingRehydrated", "archive tier"),
             (403, "KeyVaultEncryptionKeyNotFound", "AccessDenied"),
             (409, "KeyVaultVaultNotFound", "customer-managed key"),
-            (503, "ServerBusy", "Throttled(\"ServerBusy\")"),
+            (503, "ServerBusy", "ServerBusy"),
             (429, "", "Throttled"),
             (500, "OperationTimedOut", "Unavailable"),
             (400, "InvalidUri", "Protocol"),

@@ -76,9 +76,11 @@ fn what_a_workspace_says_is_told_apart() {
         ),
         (412, "", |e| matches!(e, E::Changed)),
         (416, "", |e| matches!(e, E::RangeNotSatisfiable)),
-        (429, "RESOURCE_EXHAUSTED", |e| matches!(e, E::Throttled(_))),
+        (429, "RESOURCE_EXHAUSTED", |e| {
+            matches!(e, E::Throttled { .. })
+        }),
         (503, "TEMPORARILY_UNAVAILABLE", |e| {
-            matches!(e, E::Throttled(_))
+            matches!(e, E::Throttled { .. })
         }),
         (500, "INTERNAL_ERROR", |e| matches!(e, E::Unavailable(_))),
         (400, "INVALID_PARAMETER_VALUE", |e| {

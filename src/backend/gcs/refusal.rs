@@ -67,7 +67,7 @@ fn refusal(status: StatusCode, code: &str, said: String) -> BackendError {
             "the credentials have ended or were revoked: {said}"
         )),
         (403, _) => BackendError::AccessDenied(said),
-        (429, _) | (_, "SlowDown") => BackendError::Throttled(said),
+        (429, _) | (_, "SlowDown") => BackendError::throttled(said),
         (408 | 500..=599, _) => BackendError::Unavailable(said),
         _ => BackendError::Protocol(format!("unexpected status {said}")),
     }
@@ -93,8 +93,8 @@ mod tests {
         assert!(matches!(said(404, "NoSuchBucket"), E::NoSuchBucket));
         assert!(matches!(said(412, "PreconditionFailed"), E::Changed));
         assert!(matches!(said(416, "InvalidRange"), E::RangeNotSatisfiable));
-        assert!(matches!(said(429, "TooManyRequests"), E::Throttled(_)));
-        assert!(matches!(said(503, "SlowDown"), E::Throttled(_)));
+        assert!(matches!(said(429, "TooManyRequests"), E::Throttled { .. }));
+        assert!(matches!(said(503, "SlowDown"), E::Throttled { .. }));
         assert!(matches!(said(503, "ServiceUnavailable"), E::Unavailable(_)));
         assert!(matches!(said(302, ""), E::Protocol(_)));
     }

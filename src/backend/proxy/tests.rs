@@ -92,7 +92,8 @@ async fn https_storage_is_reached_through_the_proxy_and_trusted_by_its_own_autho
         Matcher::builder().https(proxy).no("direct.test").build()
     };
     let patience = Duration::from_secs(10);
-    let client = HttpClient::through(proxies(), Some(&ca_file), patience).unwrap();
+    let client =
+        HttpClient::through(proxies(), Resolver::of_system(), Some(&ca_file), patience).unwrap();
     // No name server knows the host: only the proxy can have found it.
     assert_eq!(
         ask(&client, "https://bucket.storage.test/key")
@@ -110,7 +111,7 @@ async fn https_storage_is_reached_through_the_proxy_and_trusted_by_its_own_autho
         "{head}"
     );
 
-    let stranger = HttpClient::through(proxies(), None, patience).unwrap();
+    let stranger = HttpClient::through(proxies(), Resolver::of_system(), None, patience).unwrap();
     let error = ask(&stranger, "https://bucket.storage.test/key")
         .await
         .unwrap_err();
@@ -136,7 +137,13 @@ async fn a_proxy_that_refuses_is_named_without_its_password() {
         let proxies = Matcher::builder()
             .all(format!("{scheme}://user:word@{named}"))
             .build();
-        let client = HttpClient::through(proxies, None, Duration::from_secs(10)).unwrap();
+        let client = HttpClient::through(
+            proxies,
+            Resolver::of_system(),
+            None,
+            Duration::from_secs(10),
+        )
+        .unwrap();
         let error = ask(&client, "https://storage.test/").await.unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, BackendError::Unavailable(_)), "{text}");
@@ -152,7 +159,13 @@ async fn plain_http_storage_goes_through_no_proxy() {
     let proxies = Matcher::builder()
         .all(format!("http://127.0.0.1:{}", proxy.port))
         .build();
-    let client = HttpClient::through(proxies, None, Duration::from_secs(10)).unwrap();
+    let client = HttpClient::through(
+        proxies,
+        Resolver::of_system(),
+        None,
+        Duration::from_secs(10),
+    )
+    .unwrap();
     let url = format!("http://127.0.0.1:{}/", storage.port);
     assert_eq!(ask(&client, &url).await.unwrap(), 204);
     assert!(proxy.heads.lock().unwrap().is_empty());

@@ -171,7 +171,7 @@ fn refusal(error: &RedisError) -> BackendError {
         Some("MOVED" | "ASK" | "CROSSSLOT") => {
             BackendError::Protocol("the server is a node of a cluster, which is not served".into())
         }
-        Some("BUSY" | "TRYAGAIN") => BackendError::Throttled(said()),
+        Some("BUSY" | "TRYAGAIN") => BackendError::throttled(said()),
         Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "UNKILLABLE") => {
             BackendError::Unavailable(said())
         }
@@ -183,7 +183,7 @@ fn refusal(error: &RedisError) -> BackendError {
             BackendError::AccessDenied("NOPERM".into())
         }
         Some("ERR") if detail.contains("max number of clients") => {
-            BackendError::Throttled("it has its maximum of clients".into())
+            BackendError::throttled("it has its maximum of clients")
         }
         Some(code) => BackendError::Protocol(format!("redis said {code}")),
         None => BackendError::Unavailable("the connection broke".into()),

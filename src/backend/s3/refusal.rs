@@ -3,26 +3,33 @@
 //! Chooses no status for clients. Follows "Error responses" of the S3 API reference, and what servers of its protocol
 //! answer; of an answer only codes and the region go into an error's text, never a message.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
 use quick_xml::events::Event;
 
 use crate::backend::BackendError;
-use crate::backend::http::text;
+use crate::backend::http::{retry_after, text};
 
 /// An answer that is not the bytes.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(in crate::backend) struct Refusal {
     status: StatusCode,
     code: String,
     message: String,
     /// Where S3 says that the bucket is.
     region: Option<String>,
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
     /// Of a head and its document, which is empty for HEAD.
-    pub(super) fn new(status: StatusCode, headers: &HeaderMap, document: &Bytes) -> Self {
+    pub(in crate::backend) fn new(
+        status: StatusCode,
+        headers: &HeaderMap,
+        document: &Bytes,
+    ) -> Self {
         let header = text(headers, HeaderName::from_static("x-amz-bucket-region"));
         let [code, message, region] = elements(document, ["Code", "Message", "Region"]);
         Self {
@@ -30,6 +37,7 @@ impl Refusal {
             code: code.unwrap_or_default(),
             message: message.unwrap_or_default(),
             region: header.map(str::to_owned).or(region),
+            retry_after: retry_after(headers),
         }
     }
 
@@ -57,7 +65,7 @@ impl Refusal {
     }
 
     /// Whether storage takes the credentials for ended.
-    pub(super) fn is_of_ended_credentials(&self) -> bool {
+    pub(in crate::backend) fn is_of_ended_credentials(&self) -> bool {
         matches!(
             self.code.as_str(),
             "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired"
@@ -65,7 +73,12 @@ impl Refusal {
     }
 
     /// Sorted by what can be done about it. `asked`: the region that the request was signed for.
-    pub(super) fn into_error(self, asked: &str) -> BackendError {
+    pub(in crate::backend) fn into_error(self, asked: &str) -> BackendError {
+        let retry_after = self.retry_after;
+        self.sorted(asked).after(retry_after)
+    }
+
+    fn sorted(self, asked: &str) -> BackendError {
         let said = if self.code.is_empty() {
             self.status.as_str().to_owned()
         } else {
@@ -78,7 +91,7 @@ impl Refusal {
         match (self.status.as_u16(), self.code.as_str()) {
             (404, "NoSuchBucket") => BackendError::NoSuchBucket,
             (404, _) => BackendError::NotFound,
-            (_, "SlowDown" | "KMS.ThrottlingException") => BackendError::Throttled(said),
+            (_, "SlowDown" | "KMS.ThrottlingException") => BackendError::throttled(said),
             (_, "InvalidObjectState") => BackendError::AccessDenied(format!(
                 "{said}: the object is archived, and has to be restored before it can be read"
             )),
@@ -92,7 +105,7 @@ impl Refusal {
             (409 | 412, _) => BackendError::Changed,
             (416, _) => BackendError::RangeNotSatisfiable,
             (400, "RequestTimeout") | (408, _) => BackendError::Unavailable(said),
-            (429 | 503, _) => BackendError::Throttled(said),
+            (429 | 503, _) => BackendError::throttled(said),
             (500..=599, _) => BackendError::Unavailable(said),
             _ => BackendError::Protocol(format!("unexpected status {said}")),
         }
@@ -184,7 +197,7 @@ mod tests {
             (400, "KMS.ThrottlingException"),
         ] {
             assert!(
-                matches!(said(status, code), BackendError::Throttled(_)),
+                matches!(said(status, code), BackendError::Throttled { .. }),
                 "{code}"
             );
         }

@@ -49,7 +49,7 @@ pub fn advice(error: &BackendError, storage: &StorageConfig) -> String {
         }
         BackendError::Changed => "try again: the object was written to meanwhile".into(),
         BackendError::RangeNotSatisfiable => "try another object: this one is shorter".into(),
-        BackendError::Throttled(_) => {
+        BackendError::Throttled { .. } => {
             "try again later; if it stays, ask the provider for a higher request rate".into()
         }
         BackendError::Unavailable(_) => match &storage.backend {

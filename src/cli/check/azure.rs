@@ -27,7 +27,7 @@ pub fn advice(error: &BackendError, azure: &AzureConfig) -> Option<String> {
         | BackendError::Unavailable(_)
         | BackendError::Changed
         | BackendError::RangeNotSatisfiable
-        | BackendError::Throttled(_)
+        | BackendError::Throttled { .. }
         | BackendError::TimedOut(_) => return None,
     };
     Some(advice)

@@ -30,7 +30,7 @@ pub fn advice(error: &BackendError, gcs: &GcsConfig) -> String {
         }
         BackendError::Changed => "try again: the object was written to meanwhile".into(),
         BackendError::RangeNotSatisfiable => "try another object: this one is shorter".into(),
-        BackendError::Throttled(_) => "try again later: Cloud Storage raises a bucket's rate as it is used".into(),
+        BackendError::Throttled { .. } => "try again later: Cloud Storage raises a bucket's rate as it is used".into(),
         BackendError::Unavailable(_) | BackendError::TimedOut(_) => {
             "correct endpoint, or let this machine reach storage.googleapis.com".into()
         }

@@ -23,7 +23,7 @@ pub fn databricks(error: &BackendError) -> String {
         }
         BackendError::Changed => "try again: the file was written to meanwhile",
         BackendError::RangeNotSatisfiable => "try another file: this one is shorter",
-        BackendError::Throttled(_) => "try again later: the workspace limits the rate of requests",
+        BackendError::Throttled { .. } => "try again later: the workspace limits the rate of requests",
         BackendError::Unavailable(_) | BackendError::TimedOut(_) => {
             "correct host, or let this machine reach it (the workspace may admit listed addresses alone)"
         }
@@ -49,7 +49,7 @@ pub fn redis(error: &BackendError) -> String {
         }
         BackendError::Changed => "try again: the value was written to meanwhile",
         BackendError::RangeNotSatisfiable => "try another key: this value is shorter",
-        BackendError::Throttled(_) => "try again later: the server is busy, or has its maximum of clients",
+        BackendError::Throttled { .. } => "try again later: the server is busy, or has its maximum of clients",
         BackendError::Unavailable(_) => {
             "correct host, port, tls and ca_file, or start the server: it cannot be reached so"
         }

@@ -148,7 +148,7 @@ fn allows_range(headers: &HeaderMap) -> bool {
 fn refusal(status: u16, code: &str) -> BackendError {
     match status {
         404 => BackendError::NotFound,
-        429 | 503 => BackendError::Throttled(code.to_owned()),
+        429 | 503 => BackendError::throttled(code.to_owned()),
         500..=599 => BackendError::Unavailable(code.to_owned()),
         _ => BackendError::AccessDenied(code.to_owned()),
     }

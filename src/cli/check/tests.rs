@@ -339,7 +339,7 @@ async fn every_cause_has_its_advice() {
             ),
             "ca_file",
         ),
-        (BackendError::Throttled("SlowDown".into()), "later"),
+        (BackendError::throttled("SlowDown"), "later"),
         (BackendError::TimedOut("no answer within 10 s"), "network"),
         (BackendError::Protocol("a 200 to a range".into()), "206"),
     ] {

@@ -20,8 +20,10 @@ fn every_failure() -> Vec<(Failure, u16)> {
         (AuthError::Missing.into(), 401),
         (AuthError::Invalid("SECRET").into(), 401),
         (AuthError::NoKeys.into(), 503),
+        (AuthError::Unavailable(said()).into(), 503),
         (Denied::NotMember.into(), 403),
         (AuthorityError::Unavailable(said()).into(), 503),
+        (AuthorityError::NotAuthenticated.into(), 401),
         (backend(BackendError::NotFound), 404),
         (backend(BackendError::NoSuchBucket), 502),
         (backend(BackendError::AccessDenied(said())), 502),
@@ -29,7 +31,7 @@ fn every_failure() -> Vec<(Failure, u16)> {
         (backend(BackendError::CredentialsUnavailable(said())), 503),
         (backend(BackendError::Changed), 502),
         (backend(BackendError::RangeNotSatisfiable), 502),
-        (backend(BackendError::Throttled(said())), 503),
+        (backend(BackendError::throttled(said())), 503),
         (backend(BackendError::Unavailable(said())), 503),
         (backend(BackendError::TimedOut("SECRET")), 504),
         (backend(BackendError::Protocol(said())), 502),
@@ -54,7 +56,12 @@ fn every_failure() -> Vec<(Failure, u16)> {
         (Failure::RequestTimeout, 408),
         (Failure::ContentTooLarge, 413),
         (Failure::HeaderFieldsTooLarge, 431),
+        (Failure::BadRequest("SECRET"), 400),
+        (UpstreamError::Unavailable(said()).into(), 502),
+        (UpstreamError::Protocol(said()).into(), 502),
+        (UpstreamError::TimedOut.into(), 504),
         (Failure::NoSuchRoute, 404),
+        (Failure::NotPassedOn, 502),
         (Failure::Internal("SECRET"), 500),
     ]
 }
@@ -108,7 +115,8 @@ fn each_status_has_the_fields_it_asks_for() {
         let response = failure.respond(&RequestId::random());
         let challenge = match failure {
             Failure::Auth(AuthError::Missing) => Some(r#"Bearer realm="lockgate""#),
-            Failure::Auth(AuthError::Invalid(_)) => {
+            Failure::Auth(AuthError::Invalid(_))
+            | Failure::Authority(AuthorityError::NotAuthenticated) => {
                 Some(r#"Bearer realm="lockgate", error="invalid_token""#)
             }
             _ => None,

@@ -232,7 +232,7 @@ fn opened(shop: &impl Shop) -> (impl Backend, Arc<str>) {
         .config;
     let rules = lockgate::app::storage_rules(&config);
     let parts = lockgate::app::backend(&config.storages[0], config.delivery.stall_timeout);
-    let backend = Retry(parts.expect("a client").backend);
+    let backend = Retry::new(parts.expect("a client").backend);
     (backend, rules.rules()[0].names.bucket())
 }
 

@@ -1,5 +1,6 @@
 //! What the tests stand on: a gateway, storages to put behind it, a client, tokens, and bytes that prove themselves.
 
+pub mod application;
 pub mod authority;
 pub mod azurite;
 pub mod client;
@@ -11,6 +12,7 @@ pub mod files_api;
 pub mod garage;
 pub mod gateway;
 pub mod google;
+pub mod label_studio;
 pub mod moto;
 pub mod nginx;
 pub mod process;
@@ -22,6 +24,7 @@ pub mod store;
 pub mod stub;
 pub mod token;
 pub mod uri;
+pub mod wild_store;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! The binary as an operator runs it: a process of its own, with signals, an exit code, and what it writes.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
@@ -64,6 +65,12 @@ impl Serving {
         })
         .await;
         serving
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        let address = self.client.base().trim_start_matches("http://");
+        address.parse().expect("an address")
     }
 
     /// Sends a signal by its name, `TERM` for one.
