@@ -3,3 +3,5 @@
 
 pub use std::sync::atomic::{AtomicUsize, Ordering};
 pub use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use tokio::sync::Notify;

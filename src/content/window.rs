@@ -5,9 +5,8 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 
-use super::sync::{Mutex, MutexGuard, PoisonError};
+use super::sync::{Mutex, MutexGuard, Notify, PoisonError};
 use crate::backend::BackendError;
 use crate::cache::Chunk;
 

@@ -1,13 +1,33 @@
 //! The single flight and the window that grows, under many orders of events: the very same files, compiled a second
 //! time over shuttle's mutexes, atomics and tasks, which yield to a scheduler that chooses who goes on.
 //!
-//! What hangs is found as a deadlock. Tokio's `Notify` and `oneshot` are one step each here: they are tokio's to test.
+//! What hangs is found as a deadlock. Tokio's `Notify` and `oneshot` are one step each here, with a turn of the others
+//! before it: what is within them is tokio's to test.
 
 mod sync {
     pub use std::sync::PoisonError;
 
     pub use shuttle::sync::atomic::{AtomicUsize, Ordering};
     pub use shuttle::sync::{Arc, Mutex, MutexGuard};
+
+    /// Tokio's, with a turn of the others before every call.
+    #[derive(Debug, Default)]
+    pub struct Notify {
+        turn: AtomicUsize,
+        notify: tokio::sync::Notify,
+    }
+
+    impl Notify {
+        pub fn notified(&self) -> tokio::sync::futures::Notified<'_> {
+            self.turn.load(Ordering::SeqCst);
+            self.notify.notified()
+        }
+
+        pub fn notify_waiters(&self) {
+            self.turn.load(Ordering::SeqCst);
+            self.notify.notify_waiters();
+        }
+    }
 }
 
 mod tasks {
