@@ -58,11 +58,11 @@ use sync::{Arc, AtomicUsize, Ordering};
 use tasks::Tasks;
 use window::Window;
 
-/// As many orders as two seconds allow, half of them drawn evenly, half with few changes of turn (PCT), which finds
+/// As many orders as a second or two allow, half of them drawn evenly, half with few changes of turn (PCT), which finds
 /// what needs a certain order of a few steps.
 fn every_order(scenario: impl Fn() + Send + Sync + Clone + 'static) {
-    shuttle::check_random(scenario.clone(), 2_000);
-    shuttle::check_pct(scenario, 2_000, 3);
+    shuttle::check_random(scenario.clone(), 1_000);
+    shuttle::check_pct(scenario, 1_000, 3);
 }
 
 /// Asks, and asks again where the work gave itself up as it was joined.
