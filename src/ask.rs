@@ -58,6 +58,14 @@ pub type HttpsClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
 /// # Errors
 /// That no authority is known, or what is wrong with the file.
 pub fn https_client(uri: &Uri, ca_file: Option<&Path>) -> io::Result<HttpsClient> {
+    let connector = connector(uri, ca_file)?;
+    Ok(Client::builder(TokioExecutor::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_timer(TokioTimer::new())
+        .build(connector))
+}
+
+fn connector(uri: &Uri, ca_file: Option<&Path>) -> io::Result<HttpsConnector<HttpConnector>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -71,15 +79,11 @@ pub fn https_client(uri: &Uri, ca_file: Option<&Path>) -> io::Result<HttpsClient
     connector.enforce_http(false);
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let connector = HttpsConnectorBuilder::new()
+    Ok(HttpsConnectorBuilder::new()
         .with_tls_config(tls.with_root_certificates(roots).with_no_client_auth())
         .https_or_http()
         .enable_http1()
-        .wrap_connector(connector);
-    Ok(Client::builder(TokioExecutor::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_timer(TokioTimer::new())
-        .build(connector))
+        .wrap_connector(connector))
 }
 
 fn roots(ca_file: Option<&Path>) -> io::Result<RootCertStore> {
@@ -139,6 +143,8 @@ pub enum AskError {
 /// Puts questions to one service. Cheap to share.
 pub struct Asker {
     client: HttpsClient,
+    /// For second tries, over a connection that nobody can have closed yet.
+    fresh: HttpsClient,
     base: String,
     turns: Semaphore,
 }
@@ -152,6 +158,9 @@ impl Asker {
         let uri: Uri = base.as_str().parse().map_err(io::Error::other)?;
         Ok(Self {
             client: https_client(&uri, ca_file)?,
+            fresh: Client::builder(TokioExecutor::new())
+                .pool_max_idle_per_host(0)
+                .build(connector(&uri, ca_file)?),
             base: base.as_str().trim_end_matches('/').to_owned(),
             turns: Semaphore::new(MAX_UNDER_WAY),
         })
@@ -199,7 +208,8 @@ impl Asker {
         }
     }
 
-    /// Twice where a kept connection was closed just then: a question changes nothing.
+    /// Twice where a kept connection was closed just then: a question changes nothing. uwsgi, which runs Label Studio's
+    /// image, closes after every answer without saying so, so that more than one connection of the pool may be dead.
     async fn send(
         &self,
         path: &str,
@@ -222,7 +232,7 @@ impl Asker {
             request
         };
         match self.client.request(request()).await {
-            Err(error) if !error.is_connect() => self.client.request(request()).await,
+            Err(error) if !error.is_connect() => self.fresh.request(request()).await,
             sent => sent,
         }
         .map_err(|error| AskError::Unreachable(chain(&error)))

@@ -4,9 +4,12 @@
 //! A reload keeps what did not change: connections to storage, verified tokens, the access list, the cache. A bad one
 //! keeps everything, and says so in the log and in a metric.
 
+mod audit;
 mod build;
+mod descriptors;
 mod house;
 mod judges;
+pub mod sandbox;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,12 +30,15 @@ use crate::content::Shelf;
 use crate::ids::StorageId;
 use crate::located::Problems;
 use crate::serve::admin::Admin;
+use crate::serve::caps::Caps;
 use crate::serve::exchange::Recorder;
 use crate::serve::listener::Listener;
 use crate::serve::tls::{Tls, TlsError};
 use crate::serve::upstream::Tunnels;
 use crate::serve::{Desk, Front};
-use crate::telemetry::{AccessLog, AccessLogError, Destination, Metrics, Tier};
+use crate::telemetry::{
+    AccessLog, AccessLogError, AuditLog, AuditLogError, Destination, Metrics, Tier,
+};
 use build::build;
 pub use build::{Parts, backend, storage_rules};
 use house::{House, stamps};
@@ -88,6 +94,9 @@ pub enum StartError {
     /// The access log cannot be written.
     #[error(transparent)]
     AccessLog(#[from] AccessLogError),
+    /// The audit log cannot be written.
+    #[error(transparent)]
+    AuditLog(#[from] AuditLogError),
     /// A storage cannot be reached for a reason that lies here.
     #[error("storage {0}: {1}")]
     Storage(StorageId, HttpClientError),
@@ -138,9 +147,12 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         destination(&loaded.config.log.access),
         &metrics,
     )?);
+    let audit = Arc::new(AuditLog::start(loaded.config.log.audit.as_ref(), &metrics)?);
     let recorder = Recorder {
         metrics: metrics.clone(),
         log,
+        audit,
+        cut: CancellationToken::new(),
     };
     let evictions = metrics.clone();
     let memory = MemoryCache::new(&loaded.config.cache, move |_| {
@@ -182,20 +194,31 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
     let desk = Arc::new(Desk {
         gate: house.gate.clone(),
         recorder: recorder.clone(),
+        caps: Arc::new(Caps::new(server.caps.clone())),
         front,
         tunnels: Tunnels::until(&shutdown),
     });
     let drain = server.drain;
-    let at_the_desk = desk.clone();
-    let serving = listener.1.serve(
-        move |peer| at_the_desk.clone().service(peer),
-        shutdown.clone(),
-        drain,
-    );
+    let (fit, places) = (descriptors::raise(), server.caps.connections);
+    if fit < places {
+        tracing::info!("the limit of open files leaves {fit} connections of {places}");
+    }
+    let (refusing, at_the_desk) = (desk.clone(), desk.clone());
+    let serving = listener
+        .1
+        .with_max_connections(fit.min(places))
+        .with_refusal(Arc::new(move |failure| refusing.refuse_unread(failure)))
+        .with_cut(recorder.cut.clone())
+        .serve(
+            move |peer| at_the_desk.clone().service(peer),
+            shutdown.clone(),
+            drain,
+        );
     let mut others = JoinSet::new();
     if let Some((_, admin)) = admin_listener {
         let readiness = house.clone();
-        let service = Admin::new(metrics, Arc::new(move || readiness.not_ready()));
+        let hosts = server.admin_hosts.into();
+        let service = Admin::new(metrics, Arc::new(move || readiness.not_ready()), hosts);
         let shutdown = admin_shutdown.clone();
         others.spawn(async move {
             admin
@@ -203,6 +226,7 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
                 .await;
         });
     }
+    house.audit_files().await;
     others.spawn(house.clone().tick(seen));
     Ok(Running {
         local_addr,
@@ -244,6 +268,7 @@ impl Running {
     /// Reads the configuration, certificates and access lists again; `false` where a mistake keeps the old ones.
     pub async fn reload(&self) -> bool {
         self.house.recorder.log.reopen().await;
+        self.house.recorder.audit.reopen().await;
         self.house.reload().await
     }
 
@@ -256,6 +281,7 @@ impl Running {
         self.admin_shutdown.cancel();
         self.others.abort_all();
         self.house.recorder.log.close().await;
+        self.house.recorder.audit.close().await;
         cut
     }
 }

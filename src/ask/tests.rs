@@ -128,3 +128,39 @@ fn a_ca_file_without_a_certificate_is_an_error() {
     let https: Url = "https://studio.example.com".parse().expect("a URL");
     assert!(Asker::new(&https, Some(file.path())).is_err());
 }
+
+#[tokio::test]
+async fn however_many_kept_connections_have_died_a_question_is_answered() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    // Two connections answer once, at the same time, and then take a question without a word: so does uwsgi.
+    let both = Arc::new(tokio::sync::Barrier::new(2));
+    let mut server = tokio::task::JoinSet::new();
+    server.spawn(async move {
+        let mut conversations = tokio::task::JoinSet::new();
+        for number in 0.. {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let both = both.clone();
+            conversations.spawn(async move {
+                let mut question = [0; 4096];
+                assert!(stream.read(&mut question).await.unwrap() > 0);
+                if number < 2 {
+                    both.wait().await;
+                }
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]";
+                stream.write_all(answer).await.unwrap();
+                // What comes then is the next question, or the end.
+                let _ = stream.read(&mut question).await;
+            });
+        }
+    });
+    let asker = asker(&url.parse().unwrap());
+    let nobody = HeaderMap::new();
+    let (one, other) = tokio::join!(asker.what("/1", &nobody), asker.what("/2", &nobody));
+    assert!(one.is_ok() && other.is_ok());
+    assert!(matches!(
+        asker.what("/3", &nobody).await,
+        Ok(Answer::Told(_))
+    ));
+}

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
 
+use super::caps::Place;
 use super::exchange::Exchange;
 use crate::telemetry::Abort;
 
@@ -29,6 +30,19 @@ pub struct Body {
     /// Whether there is an end to come, though its place is not known.
     ends: bool,
     exchange: Option<Exchange>,
+    place: Option<Place>,
+}
+
+/// The last frame, which keeps the body's place until it has left.
+struct Last {
+    frame: Bytes,
+    _place: Place,
+}
+
+impl AsRef<[u8]> for Last {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
+    }
 }
 
 impl Body {
@@ -41,6 +55,7 @@ impl Body {
             left,
             ends: true,
             exchange: None,
+            place: None,
         }
     }
 
@@ -57,6 +72,7 @@ impl Body {
             left: Some(length),
             ends: true,
             exchange: None,
+            place: None,
         }
     }
 
@@ -68,6 +84,7 @@ impl Body {
             left: length,
             ends: true,
             exchange: None,
+            place: None,
         }
     }
 
@@ -85,6 +102,7 @@ impl Body {
             left: None,
             ends: false,
             exchange: None,
+            place: None,
         }
     }
 
@@ -94,7 +112,13 @@ impl Body {
         self
     }
 
-    fn hand_out(&mut self, bytes: Bytes) -> Frame<Bytes> {
+    /// The part of what all may hold that this body takes, until its last byte has left.
+    pub fn held_by(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    fn hand_out(&mut self, mut bytes: Bytes) -> Frame<Bytes> {
         if let Some(exchange) = &mut self.exchange {
             exchange.sent(bytes.len());
         }
@@ -105,6 +129,10 @@ impl Body {
             // Whole: the line is written now, not when hyper gets around to dropping the body.
             self.frames = None;
             self.exchange = None;
+            if let Some(place) = self.place.take() {
+                let (frame, _place) = (bytes, place);
+                bytes = Bytes::from_owner(Last { frame, _place });
+            }
         }
         Frame::data(bytes)
     }
@@ -161,7 +189,7 @@ impl Drop for Body {
         if let Some(exchange) = &mut self.exchange
             && self.left.map_or(self.ends, |left| left > 0)
         {
-            exchange.aborted(Abort::ClientGone);
+            exchange.dropped();
         }
     }
 }

@@ -7,9 +7,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
+use super::limits::RetryAfter;
 use super::request::RequestError;
 use super::upstream::UpstreamError;
 use crate::access::Denied;
@@ -51,11 +52,8 @@ pub enum Failure {
     #[error("the object's type is not acceptable")]
     NotAcceptable,
     /// The annotator is over a limit of theirs.
-    #[error("too many requests")]
-    TooManyRequests {
-        /// When one more would be within it.
-        retry_after: Duration,
-    },
+    #[error(transparent)]
+    TooManyRequests(#[from] RetryAfter),
     /// The gateway is over a limit of its own.
     #[error("overloaded")]
     Overloaded,
@@ -186,8 +184,13 @@ impl Failure {
         if let Self::Request(RequestError::MethodNotAllowed { allow }) = self {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
-        if let Self::TooManyRequests { retry_after } = self {
-            headers.insert(header::RETRY_AFTER, seconds(*retry_after));
+        if let Self::TooManyRequests(limit) = self {
+            headers.insert(header::RETRY_AFTER, seconds(limit.after));
+            let [policy, left] = limit.fields();
+            let fields = [("ratelimit-policy", policy), ("ratelimit", left)];
+            for (name, value) in fields {
+                headers.extend(value.map(|value| (HeaderName::from_static(name), value)));
+            }
         }
         if let Self::RangeNotSatisfiable(Unsatisfiable { complete_length }) = self
             && let Ok(value) = HeaderValue::try_from(format!("bytes */{complete_length}"))
@@ -220,7 +223,7 @@ impl Failure {
                 "not-acceptable",
                 "The media has another type",
             ),
-            Self::TooManyRequests { .. } => problem(
+            Self::TooManyRequests(_) => problem(
                 S::TOO_MANY_REQUESTS,
                 "too-many-requests",
                 "Too many requests",
@@ -285,6 +288,24 @@ fn request_problem(error: &RequestError) -> Problem {
             S::METHOD_NOT_ALLOWED,
             "method-not-allowed",
             "The method is not allowed here",
+        ),
+        RequestError::BadHost => {
+            problem(S::BAD_REQUEST, "bad-host", "The host is missing or not one")
+        }
+        RequestError::BadFraming => problem(
+            S::BAD_REQUEST,
+            "bad-framing",
+            "The content's length cannot be understood",
+        ),
+        RequestError::Malformed => problem(
+            S::BAD_REQUEST,
+            "malformed",
+            "The request cannot be understood",
+        ),
+        RequestError::TooManyFields => problem(
+            S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "header-fields-too-large",
+            "The header fields are too large",
         ),
         RequestError::UriTooLong => problem(S::URI_TOO_LONG, "uri-too-long", "The URI is too long"),
     }

@@ -197,6 +197,8 @@ label! {
     Abort {
         /// The client left, or stopped reading for too long.
         ClientGone = "client_gone",
+        /// The process ended, and the time for bodies to finish was over.
+        Drained = "drained",
         /// The annotator lost the right to see it.
         Revoked = "revoked",
         /// The token ended.

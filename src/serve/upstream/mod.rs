@@ -5,8 +5,8 @@
 //! client says of its own address. Follows RFC 9110 §7.6 (forwarding) and §7.8 (upgrades), RFC 9112 §3 and §6.3
 //! (targets and framing).
 //!
-//! What an application needs of its own is one step before the request goes out and one after its answer's head is in:
-//! `label_studio` is such a step.
+//! What Label Studio needs of its own is one step before the request goes out and one after its answer's head is in:
+//! `label_studio` holds its logouts, `task_json` rewrites what it leaves unresolved in tasks.
 
 mod body;
 mod fields;
@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
@@ -33,6 +34,7 @@ use url::Url;
 use super::body::Body;
 use super::error::Failure;
 use super::listener::Peer;
+use super::task_json;
 use crate::auth::label_studio::Sessions;
 use crate::backend::http::{HttpClientError, tls_config};
 use crate::ids::RequestId;
@@ -45,8 +47,7 @@ pub use tunnel::Tunnels;
 
 /// An application that does not accept a connection in this time is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Below the 2 s after which gunicorn closes an idle connection, so that no request that cannot be repeated is sent on
-/// one that is about to be closed.
+/// Below the 2 s after which gunicorn closes an idle connection.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Requests at the application at once, tunnels included: far more than its workers take, and each holds two sockets
 /// and some 100 KB of buffers here.
@@ -88,7 +89,11 @@ pub enum UpstreamError {
 /// The annotation application, and the connections to it.
 pub struct Upstream {
     target: Target,
-    client: Client<HttpsConnector<HttpConnector>, RequestBody>,
+    /// For what may be sent twice.
+    pooled: Client<HttpsConnector<HttpConnector>, RequestBody>,
+    /// A connection for each request: uwsgi closes after every answer without saying so, and what was sent on a
+    /// connection that is about to be closed may have been done or not.
+    fresh: Client<HttpsConnector<HttpConnector>, RequestBody>,
     timeouts: Timeouts,
     places: Arc<Semaphore>,
     sessions: Option<Arc<Sessions>>,
@@ -126,13 +131,17 @@ impl Upstream {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
+        let pooled = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
+            .build(connector.clone());
+        let fresh = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
             .build(connector);
         Ok(Self {
             target: Target::new(url),
-            client,
+            pooled,
+            fresh,
             timeouts: Timeouts::default(),
             places: Arc::new(Semaphore::new(MAX_CONCURRENT)),
             sessions,
@@ -171,6 +180,12 @@ impl Upstream {
             .sessions
             .as_ref()
             .map(|sessions| Passing::before(sessions, &mut head));
+        let tasks = passing
+            .as_ref()
+            .and_then(|_| task_json::applies(&head.method, head.uri.path(), head.uri.query()));
+        if tasks.is_some() {
+            task_json::ask_for_plain_json(&mut head.headers);
+        }
         let progress = Arc::new(Progress::begin());
         let mut answer = self.send(head, body, &progress).await?;
         if let Some(passing) = passing {
@@ -180,11 +195,14 @@ impl Upstream {
             return switch(&mut answer, upgrade, hop.tunnels, place);
         }
         fields::for_the_client(answer.headers_mut());
-        Ok(self.relayed(answer, progress, place))
+        Ok(match tasks {
+            Some(shape) => self.relayed(task_json::rewrite(shape, answer), progress, place),
+            None => self.relayed(answer, progress, place),
+        })
     }
 
-    /// The answer's head, after one more try where a pooled connection had died: only of what asks for nothing to be
-    /// done (RFC 9110 §9.2.1) and has no body. What was not yet sent hyper sends again by itself.
+    /// The answer's head. What asks for nothing to be done (RFC 9110 §9.2.1) and has no body is sent over a connection
+    /// of the pool, and once more over a new one where that had died; everything else over a new one at once.
     async fn send(
         &self,
         head: Parts,
@@ -193,11 +211,16 @@ impl Upstream {
     ) -> Result<Response<Incoming>, Failure> {
         let again = (body.is_none() && head.method.is_safe()).then(|| head.clone());
         let body = RequestBody::new(body, progress.clone());
-        let first = self.attempt(Request::from_parts(head, body), progress);
+        let client = if again.is_some() {
+            &self.pooled
+        } else {
+            &self.fresh
+        };
+        let first = self.attempt(client, Request::from_parts(head, body), progress);
         match (first.await, again) {
             (Err(Lost::Connection(_)), Some(head)) => {
                 let body = RequestBody::new(None, progress.clone());
-                let second = self.attempt(Request::from_parts(head, body), progress);
+                let second = self.attempt(&self.fresh, Request::from_parts(head, body), progress);
                 Ok(second.await?)
             }
             (answer, _) => Ok(answer?),
@@ -207,10 +230,11 @@ impl Upstream {
     /// Time runs while neither the request's body nor the answer moves.
     async fn attempt(
         &self,
+        client: &Client<HttpsConnector<HttpConnector>, RequestBody>,
         request: Request<RequestBody>,
         progress: &Progress,
     ) -> Result<Response<Incoming>, Lost> {
-        let mut answer = std::pin::pin!(self.client.request(request));
+        let mut answer = std::pin::pin!(client.request(request));
         loop {
             tokio::select! {
                 answered = &mut answer => return answered.map_err(|error| lost(&error, progress)),
@@ -225,15 +249,18 @@ impl Upstream {
         }
     }
 
-    fn relayed(
+    fn relayed<B>(
         &self,
-        answer: Response<Incoming>,
+        answer: Response<B>,
         progress: Arc<Progress>,
         place: OwnedSemaphorePermit,
-    ) -> Response<Body> {
-        let (head, incoming) = answer.into_parts();
-        let length = http_body::Body::size_hint(&incoming).exact();
-        let frames = body::frames(incoming, progress, self.timeouts.stall, place);
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let (head, body) = answer.into_parts();
+        let length = body.size_hint().exact();
+        let frames = body::frames(body, progress, self.timeouts.stall, place);
         let mut response = Response::new(Body::relayed(frames, length));
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;

@@ -44,6 +44,7 @@ impl Scene {
             peer: Peer {
                 address: SocketAddr::from(([192, 0, 2, 1], 5)),
                 tls: true,
+                crowded: false,
             },
             trace: &TraceContext::random(),
             request_id: &RequestId::random(),
