@@ -42,8 +42,10 @@ mod tasks {
 }
 
 #[path = "../single_flight.rs"]
+#[allow(clippy::duplicate_mod, reason = "over other primitives")]
 mod single_flight;
 #[path = "../window.rs"]
+#[allow(clippy::duplicate_mod, reason = "over other primitives")]
 #[expect(dead_code, reason = "not all of it is asked for here")]
 mod window;
 
