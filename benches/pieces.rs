@@ -105,12 +105,14 @@ fn question() -> (Annotator, Entitlement, Target, MediaUri) {
         project,
         task: Some(task.clone()),
         naming: [task].into(),
+        place: None,
     };
     let annotator = Annotator {
         subject: member(8),
         groups: vec!["night".into()],
         expires_at: SystemTime::now() + Duration::from_secs(3600),
         scope: Scope::default(),
+        presented: None,
     };
     let entitlement = Entitlement {
         candidates: vec![candidate],

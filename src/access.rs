@@ -7,7 +7,7 @@ use crate::auth::Annotator;
 use crate::authority::{Candidate, Entitlement, Target};
 use crate::ids::{StorageId, Subject};
 use crate::media_uri::MediaUri;
-use crate::project::{MediaRule, Project, Task};
+use crate::project::{MediaRule, Place, Project, Task};
 
 /// Proof that this annotator may see this media now. Made by [`authorize`] alone.
 #[derive(Clone, Debug)]
@@ -15,6 +15,7 @@ pub struct Permit {
     subject: Subject,
     uri: MediaUri,
     projects: Vec<Arc<Project>>,
+    place: Option<Place>,
 }
 
 impl Permit {
@@ -33,6 +34,12 @@ impl Permit {
         &self.projects
     }
 
+    /// Where the access source says that the media lies, for when none of the storages holds it. Only the word of a
+    /// project that permits counts.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
     /// The storages that the media may come from.
     pub fn storages(&self) -> impl Iterator<Item = &StorageId> {
         self.projects.iter().flat_map(|project| &project.storages)
@@ -48,7 +55,14 @@ impl Permit {
             subject,
             uri,
             projects,
+            place: None,
         }
+    }
+
+    /// The same with a place.
+    pub(crate) fn at(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
     }
 }
 
@@ -94,10 +108,14 @@ pub fn authorize(
         return Err(Denied::OutsideScope);
     }
     let mut projects = vec![];
+    let mut place = None;
     let mut nearest = Denied::Unknown;
     for candidate in &entitlement.candidates {
         match permits(annotator, candidate, target) {
-            Ok(()) => projects.push(Arc::clone(&candidate.project)),
+            Ok(()) => {
+                projects.push(Arc::clone(&candidate.project));
+                place = place.or_else(|| candidate.place.clone());
+            }
             Err(denied) if closeness(denied) > closeness(nearest) => nearest = denied,
             Err(_) => {}
         }
@@ -109,6 +127,7 @@ pub fn authorize(
         subject: annotator.subject.clone(),
         uri: uri.clone(),
         projects,
+        place,
     })
 }
 

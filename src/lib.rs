@@ -29,7 +29,13 @@ pub mod content;
 pub mod backend;
 pub mod cache;
 
+// Held to naive models, for tests and for fuzzing alone.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 // Ground: imports nothing above it.
+pub mod ask;
 pub mod ids;
 pub mod located;
 pub mod media_uri;
@@ -37,4 +43,5 @@ pub mod object;
 pub mod project;
 pub mod range;
 pub mod secret;
+pub mod signed;
 pub mod telemetry;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::ids::{ProjectId, StorageId, Subject, TaskId};
 use crate::media_uri::MediaUri;
+use crate::object::ObjectLocation;
 
 /// Which media an annotator of a project may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Default)]
@@ -21,6 +22,15 @@ pub enum MediaRule {
     Storage,
 }
 
+/// Where media lies by the word of the access source, where no storage of Lockgate's own holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Behind a URL that the source signs; the object is named without the signature.
+    Signed(ObjectLocation),
+    /// Only with the annotation application: the request is passed on to it.
+    Application,
+}
+
 /// How media reaches the annotator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]
@@ -30,6 +40,20 @@ pub enum Delivery {
     Proxy,
     /// Lockgate answers 303 with a presigned URL.
     Redirect,
+    /// The annotation application answers, once the request was permitted; what no storage can be configured to be.
+    #[serde(skip)]
+    Application,
+}
+
+impl Delivery {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy",
+            Self::Redirect => "redirect",
+            Self::Application => "application",
+        }
+    }
 }
 
 /// A project of the access list.

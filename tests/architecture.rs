@@ -9,6 +9,7 @@ use arrows::{Source, Tree};
 
 /// What imports nothing above it.
 const GROUND: &[&str] = &[
+    "ask",
     "ids",
     "located",
     "media_uri",
@@ -16,6 +17,7 @@ const GROUND: &[&str] = &[
     "project",
     "range",
     "secret",
+    "signed",
     "telemetry",
 ];
 
@@ -77,6 +79,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "backend",
         ],
     ),
+    // Models and fuzz targets: a client of what it judges, and no part of the gateway.
+    (
+        "fuzzing",
+        &["serve", "auth", "authority", "resolve", "backend"],
+    ),
     ("auth", &[]),
     ("authority", &["auth"]),
     ("access", &["auth", "authority"]),
@@ -84,6 +91,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("content", &["resolve", "cache", "backend"]),
     ("cache", &[]),
     ("backend", &[]),
+    ("ask", &[]),
     ("ids", &[]),
     ("located", &[]),
     ("media_uri", &[]),
@@ -91,6 +99,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("project", &[]),
     ("range", &[]),
     ("secret", &[]),
+    ("signed", &[]),
     ("telemetry", &[]),
 ];
 
@@ -123,10 +132,10 @@ const CONFINED: &[Confined] = &[
         only_in: &["cli/demo"],
     },
     Confined {
-        // Backends and the key set's client read statuses; they choose none.
+        // Backends and the clients of key sets and Label Studio read statuses; they choose none.
         what: "a status code",
         is: |word| word == "StatusCode",
-        only_in: &["serve/", "cli/demo", "backend/", "auth/jwks"],
+        only_in: &["serve/", "cli/demo", "backend/", "auth/jwks", "ask"],
     },
     Confined {
         what: "a token library's type",
@@ -144,6 +153,7 @@ const PURE: &[&str] = &[
     "content/plan.rs",
     "serve/preconditions.rs",
     "serve/request.rs",
+    "serve/task_json/",
 ];
 
 /// What I/O looks like.

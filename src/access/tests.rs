@@ -24,6 +24,7 @@ fn anna() -> Annotator {
         groups: vec!["labelers".into()],
         expires_at: NOW + Duration::from_secs(60),
         scope: Scope::default(),
+        presented: None,
     }
 }
 
@@ -51,6 +52,7 @@ fn candidate(project: Arc<Project>, task: Option<Arc<Task>>, naming: &[Arc<Task>
         project,
         task,
         naming: naming.to_vec().into(),
+        place: None,
     }
 }
 
@@ -276,5 +278,48 @@ fn a_scoped_token_opens_its_own_task_and_media_alone() {
             let expected = (!allowed).then_some(Denied::OutsideScope);
             assert_eq!(decided.err(), expected, "{:?} {route:?}", annotator.scope);
         }
+    }
+}
+
+#[test]
+fn the_place_is_the_word_of_a_project_that_permits() {
+    let place = |project: &Arc<Project>, place: Option<Place>| Candidate {
+        place,
+        ..candidate(Arc::clone(project), None, &[])
+    };
+    let signed = |key: &str| {
+        Place::Signed(crate::object::ObjectLocation {
+            storage: "label-studio".into(),
+            epoch: 1,
+            bucket: "s3://bucket".into(),
+            key: key.into(),
+        })
+    };
+    let annas = project("1", &["anna"], &[], MediaRule::Storage);
+    let bos = project("2", &["bo"], &[], MediaRule::Storage);
+    for (candidates, expected) in [
+        (vec![place(&annas, None)], None),
+        (vec![place(&annas, Some(signed("a")))], Some(signed("a"))),
+        // The place of a project that denies is no place.
+        (
+            vec![place(&bos, Some(signed("b"))), place(&annas, None)],
+            None,
+        ),
+        (
+            vec![
+                place(&bos, Some(signed("b"))),
+                place(&annas, Some(Place::Application)),
+                place(&annas, Some(signed("a"))),
+            ],
+            Some(Place::Application),
+        ),
+    ] {
+        let entitlement = Entitlement {
+            candidates,
+            as_of: Instant::now(),
+        };
+        let target = Target::AnyProject;
+        let permit = authorize(&anna(), &entitlement, &target, &uri("a"), NOW).expect("permitted");
+        assert_eq!(permit.place(), expected.as_ref());
     }
 }

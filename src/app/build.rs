@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::StartError;
-use crate::auth::{Authenticator, SessionCookie};
-use crate::authority::AccessConfig;
-use crate::authority::file::FileAuthority;
+use super::judges::Judges;
+use crate::auth::SessionCookie;
 use crate::backend::azure::Azure;
 use crate::backend::config::{AzureCredentials, BackendConfig};
 use crate::backend::databricks::Databricks;
@@ -22,20 +21,23 @@ use crate::backend::s3::S3;
 use crate::backend::{Backend, Presign};
 use crate::config::{Config, Loaded, StorageConfig};
 use crate::content::{Reader, Shelf, Store};
-use crate::ids::StorageId;
+use crate::ids::{ProjectId, Subject};
 use crate::resolve::{Names, StorageRule, Storages};
 use crate::serve::cors::Cors;
 use crate::serve::exchange::Recorder;
 use crate::serve::gate::Gate;
-use crate::serve::limits::Limits;
+use crate::serve::limits::{Limits, Whose};
+use crate::serve::response::strict_transport_security;
+use crate::serve::upstream::Upstream;
 
 /// What the gate was made of, to be kept where a reload does not change it.
 pub(super) struct InForce {
     pub(super) loaded: Loaded,
     pub(super) stores: Vec<OpenStore>,
-    pub(super) auth: Arc<Authenticator>,
-    pub(super) authority: Arc<FileAuthority>,
-    pub(super) limits: Arc<Limits>,
+    pub(super) judges: Judges,
+    pub(super) limits: Arc<Limits<Subject>>,
+    pub(super) project_limits: Arc<Limits<ProjectId>>,
+    pub(super) upstream: Option<Arc<Upstream>>,
 }
 
 #[derive(Clone)]
@@ -58,25 +60,30 @@ pub(super) async fn build(
 ) -> Result<(Gate, InForce), StartError> {
     let config = &loaded.config;
     let old_config = before.map(|before| &before.loaded.config);
-    let auth = match before {
-        Some(before) if before.loaded.config.auth == config.auth => before.auth.clone(),
-        Some(_) | None => authenticator(config).await?,
-    };
-    let authority = match before {
-        Some(before) if before.loaded.config.access == config.access => before.authority.clone(),
-        Some(_) | None => open_authority(config.access.clone()).await?,
-    };
-    let ids: Vec<StorageId> = config
-        .storages
-        .iter()
-        .map(|storage| storage.id.clone())
-        .collect();
-    authority.check_storages(&ids)?;
+    let old_judges = old_config.zip(before.map(|before| &before.judges));
+    let judges = Judges::open(config, old_judges, recorder).await?;
     let limits = match before {
         Some(before) if old_config.is_some_and(|old| old.server.limits == config.server.limits) => {
             before.limits.clone()
         }
-        Some(_) | None => Arc::new(Limits::new(&config.server.limits)),
+        Some(_) | None => Arc::new(Limits::new(Whose::Annotator, &config.server.limits)),
+    };
+    let old_limits = old_config.map(|old| &old.server.project_limits);
+    let project_limits = match before {
+        Some(before) if old_limits == Some(&config.server.project_limits) => {
+            before.project_limits.clone()
+        }
+        Some(_) | None => Arc::new(Limits::new(Whose::Project, &config.server.project_limits)),
+    };
+    let upstream = match before {
+        // Its connections stay.
+        Some(before)
+            if before.loaded.config.server.upstream == config.server.upstream
+                && before.judges.sessions().is_some() == judges.sessions().is_some() =>
+        {
+            before.upstream.clone()
+        }
+        Some(_) | None => open_upstream(config, &judges)?,
     };
     let stores = open_stores(
         config,
@@ -85,11 +92,12 @@ pub(super) async fn build(
     )?;
     let served = stores
         .iter()
-        .map(|open| (open.config.id.clone(), open.store.clone()));
+        .map(|open| (open.config.id.clone(), open.store.clone()))
+        .chain(judges.store());
     let gate = Gate {
-        auth: auth.clone(),
-        cookie: SessionCookie::new(config.auth.secure_cookie),
-        authority: authority.clone(),
+        auth: judges.auth(),
+        cookie: SessionCookie::new(config.auth.as_ref().is_some_and(|auth| auth.secure_cookie)),
+        authority: judges.authority(),
         storages: Storages::new(
             stores
                 .iter()
@@ -102,34 +110,33 @@ pub(super) async fn build(
             config.content.clone(),
         ),
         limits: limits.clone(),
+        project_limits: project_limits.clone(),
+        hsts: config.server.hsts.and_then(strict_transport_security),
         cors: Cors::new(&config.server.allowed_origins),
         delivery: config.delivery.clone(),
+        exchanges_tokens: config.auth.is_some(),
+        upstream: upstream.clone(),
     };
     Ok((
         gate,
         InForce {
             loaded,
             stores,
-            auth,
-            authority,
+            judges,
             limits,
+            project_limits,
+            upstream,
         },
     ))
 }
 
-async fn authenticator(config: &Config) -> Result<Arc<Authenticator>, StartError> {
-    let auth = Arc::new(Authenticator::new(config.auth.clone())?);
-    // Bounded by the fetch's own time-out; a request that comes before would have to wait for the same.
-    auth.loaded().await;
-    Ok(auth)
-}
-
-/// Reading 100,000 tasks takes a while: not on a thread that serves.
-async fn open_authority(config: AccessConfig) -> Result<Arc<FileAuthority>, StartError> {
-    match tokio::task::spawn_blocking(|| FileAuthority::open(config)).await {
-        Ok(opened) => Ok(opened?),
-        Err(_) => Err(StartError::Interrupted),
-    }
+fn open_upstream(config: &Config, judges: &Judges) -> Result<Option<Arc<Upstream>>, StartError> {
+    let url = config.server.upstream.as_ref();
+    let label_studio = config.access.label_studio();
+    let ca_file = label_studio.and_then(|label_studio| label_studio.ca_file.as_deref());
+    let open = url.map(|url| Upstream::new(url, ca_file, judges.sessions()));
+    let open = open.map(|opened| opened.map_err(StartError::Upstream));
+    Ok(open.transpose()?.map(Arc::new))
 }
 
 fn open_stores(

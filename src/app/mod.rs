@@ -4,8 +4,12 @@
 //! A reload keeps what did not change: connections to storage, verified tokens, the access list, the cache. A bad one
 //! keeps everything, and says so in the log and in a metric.
 
+mod audit;
 mod build;
+mod descriptors;
 mod house;
+mod judges;
+pub mod sandbox;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,11 +30,15 @@ use crate::content::Shelf;
 use crate::ids::StorageId;
 use crate::located::Problems;
 use crate::serve::admin::Admin;
+use crate::serve::caps::Caps;
 use crate::serve::exchange::Recorder;
 use crate::serve::listener::Listener;
 use crate::serve::tls::{Tls, TlsError};
+use crate::serve::upstream::Tunnels;
 use crate::serve::{Desk, Front};
-use crate::telemetry::{AccessLog, AccessLogError, Destination, Metrics, Tier};
+use crate::telemetry::{
+    AccessLog, AccessLogError, AuditLog, AuditLogError, Destination, Metrics, Tier,
+};
 use build::build;
 pub use build::{Parts, backend, storage_rules};
 use house::{House, stamps};
@@ -38,17 +46,33 @@ use house::{House, stamps};
 /// Where the configuration comes from; read again at each reload.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The file.
-    pub file: PathBuf,
+    /// The file; none: there is nothing but the environment.
+    pub file: Option<PathBuf>,
     /// The environment that overrides it.
     pub environment: Vec<(String, String)>,
 }
 
 impl Source {
+    /// Reads it. Blocks on the file.
+    ///
+    /// # Errors
+    /// Its mistakes, all at once.
+    pub fn read(&self) -> Result<Loaded, Problems> {
+        let environment = self.environment.clone();
+        match &self.file {
+            Some(file) => config::load(file, environment),
+            None => config::Source {
+                environment,
+                ..config::Source::default()
+            }
+            .load(),
+        }
+    }
+
     /// Reads it, off the threads that serve.
     async fn load(&self) -> Result<Loaded, StartError> {
-        let Self { file, environment } = self.clone();
-        match tokio::task::spawn_blocking(move || config::load(&file, environment)).await {
+        let source = self.clone();
+        match tokio::task::spawn_blocking(move || source.read()).await {
             Ok(loaded) => Ok(loaded?),
             Err(_) => Err(StartError::Interrupted),
         }
@@ -70,9 +94,24 @@ pub enum StartError {
     /// The access log cannot be written.
     #[error(transparent)]
     AccessLog(#[from] AccessLogError),
+    /// The audit log cannot be written.
+    #[error(transparent)]
+    AuditLog(#[from] AuditLogError),
     /// A storage cannot be reached for a reason that lies here.
     #[error("storage {0}: {1}")]
     Storage(StorageId, HttpClientError),
+    /// The storage that Label Studio signs for cannot be reached for a reason that lies here.
+    #[error("access.label_studio: {0}")]
+    LabelStudio(HttpClientError),
+    /// Label Studio cannot be asked for a reason that lies here.
+    #[error("access.label_studio: {0}")]
+    AskLabelStudio(std::io::Error),
+    /// Tokens would have to be verified, and nothing says how.
+    #[error("auth.jwt is missing")]
+    NoTokens,
+    /// The application cannot be reached for a reason that lies here.
+    #[error("server.upstream: {0}")]
+    Upstream(HttpClientError),
     /// An address cannot be listened at.
     #[error("cannot listen at {0}: {1}; is another process there?")]
     Listen(SocketAddr, std::io::Error),
@@ -89,6 +128,7 @@ pub struct Running {
     local_addr: SocketAddr,
     admin_addr: Option<SocketAddr>,
     house: Arc<House>,
+    desk: Arc<Desk>,
     shutdown: CancellationToken,
     admin_shutdown: CancellationToken,
     server: JoinHandle<usize>,
@@ -107,9 +147,12 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         destination(&loaded.config.log.access),
         &metrics,
     )?);
+    let audit = Arc::new(AuditLog::start(loaded.config.log.audit.as_ref(), &metrics)?);
     let recorder = Recorder {
         metrics: metrics.clone(),
         log,
+        audit,
+        cut: CancellationToken::new(),
     };
     let evictions = metrics.clone();
     let memory = MemoryCache::new(&loaded.config.cache, move |_| {
@@ -152,18 +195,32 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
     let desk = Arc::new(Desk {
         gate: house.gate.clone(),
         recorder: recorder.clone(),
+        caps: Arc::new(Caps::new(server.caps.clone())),
         front,
+        tunnels: Tunnels::until(&shutdown),
     });
     let drain = server.drain;
-    let serving = listener.1.sending_from(arena).serve(
-        move |peer| desk.clone().service(peer),
-        shutdown.clone(),
-        drain,
-    );
+    let (fit, places) = (descriptors::raise(), server.caps.connections);
+    if fit < places {
+        tracing::info!("the limit of open files leaves {fit} connections of {places}");
+    }
+    let (refusing, at_the_desk) = (desk.clone(), desk.clone());
+    let serving = listener
+        .1
+        .with_max_connections(fit.min(places))
+        .with_refusal(Arc::new(move |failure| refusing.refuse_unread(failure)))
+        .with_cut(recorder.cut.clone())
+        .sending_from(arena)
+        .serve(
+            move |peer| at_the_desk.clone().service(peer),
+            shutdown.clone(),
+            drain,
+        );
     let mut others = JoinSet::new();
     if let Some((_, admin)) = admin_listener {
         let readiness = house.clone();
-        let service = Admin::new(metrics, Arc::new(move || readiness.not_ready()));
+        let hosts = server.admin_hosts.into();
+        let service = Admin::new(metrics, Arc::new(move || readiness.not_ready()), hosts);
         let shutdown = admin_shutdown.clone();
         others.spawn(async move {
             admin
@@ -171,11 +228,13 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
                 .await;
         });
     }
+    house.audit_files().await;
     others.spawn(house.clone().tick(seen));
     Ok(Running {
         local_addr,
         admin_addr,
         house,
+        desk,
         shutdown,
         admin_shutdown,
         server: tokio::spawn(serving),
@@ -211,6 +270,7 @@ impl Running {
     /// Reads the configuration, certificates and access lists again; `false` where a mistake keeps the old ones.
     pub async fn reload(&self) -> bool {
         self.house.recorder.log.reopen().await;
+        self.house.recorder.audit.reopen().await;
         self.house.reload().await
     }
 
@@ -219,9 +279,11 @@ impl Running {
         self.house.draining.store(true, Ordering::Relaxed);
         self.shutdown.cancel();
         let cut = (&mut self.server).await.unwrap_or_default();
+        self.desk.tunnels.close().await;
         self.admin_shutdown.cancel();
         self.others.abort_all();
         self.house.recorder.log.close().await;
+        self.house.recorder.audit.close().await;
         cut
     }
 }

@@ -10,9 +10,6 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
-use hyper_util::rt::TokioExecutor;
 use jsonwebtoken::Algorithm;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -21,9 +18,7 @@ use url::Url;
 
 use super::AuthConfigError;
 use super::keys::{Key, KeySet};
-
-/// Longer, and the issuer is taken to be unreachable.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+use crate::ask::{self, HttpsClient};
 
 /// For the whole answer: requests wait for it where a key is missing.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -89,7 +84,7 @@ impl Jwks {
         });
         let (wanted, wanted_receiver) = watch::channel(0);
         let refresher = Refresher {
-            client: client(&uri)?,
+            client: ask::https_client(&uri, None).map_err(AuthConfigError::Roots)?,
             uri,
             configured,
             allowed: allowed.to_vec(),
@@ -158,7 +153,7 @@ impl Jwks {
 
 /// The background task: the only one that fetches and the only one that replaces the keys.
 struct Refresher {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: HttpsClient,
     uri: Uri,
     configured: Vec<Key>,
     allowed: Vec<Algorithm>,
@@ -236,27 +231,4 @@ enum FetchError {
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the answer is not a key set")]
     NotAKeySet(#[source] serde_json::Error),
-}
-
-fn client(
-    uri: &Uri,
-) -> Result<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>, AuthConfigError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| AuthConfigError::Roots(std::io::Error::other(error)))?;
-    // Plain HTTP, such as to a sidecar, must not fail for want of certificate authorities.
-    let tls = match uri.scheme_str() {
-        Some("http") => tls.with_root_certificates(rustls::RootCertStore::empty()),
-        _ => tls.with_native_roots().map_err(AuthConfigError::Roots)?,
-    };
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(tls.with_no_client_auth())
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(connector);
-    Ok(Client::builder(TokioExecutor::new()).build(connector))
 }

@@ -4,14 +4,20 @@
 //! and RFC 8725 (what to distrust in a JWT).
 
 mod config;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod jwks;
 mod keys;
+pub mod label_studio;
 mod remembered;
 mod session;
 mod token;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
+
+use async_trait::async_trait;
+use http::HeaderMap;
 
 use crate::ids::{Subject, TaskId};
 use crate::media_uri::MediaUri;
@@ -21,10 +27,43 @@ pub use session::{SessionCookie, SessionError};
 
 use jwks::{Jwks, Timing};
 use keys::{KeySet, Selected};
+use label_studio::Presented;
 use remembered::Remembered;
 use token::Unverified;
 
-/// Turns credentials into annotators: holds the keys, and remembers which tokens it has verified.
+/// Turns credentials into annotators: by tokens ([`Authenticator`]), or by asking Label Studio.
+#[async_trait]
+pub trait Identify: Send + Sync {
+    /// Who sent these credentials.
+    ///
+    /// # Errors
+    /// [`AuthError`]; its reasons are for the log.
+    async fn authenticate(
+        &self,
+        credentials: Credentials<'_>,
+        now: SystemTime,
+    ) -> Result<Arc<Annotator>, AuthError>;
+
+    /// Whether it can judge at all yet, for `/readyz`. A source that is down for the moment does not make it false.
+    fn ready(&self) -> bool;
+}
+
+#[async_trait]
+impl Identify for Authenticator {
+    async fn authenticate(
+        &self,
+        credentials: Credentials<'_>,
+        now: SystemTime,
+    ) -> Result<Arc<Annotator>, AuthError> {
+        Self::authenticate(self, credentials, now).await
+    }
+
+    fn ready(&self) -> bool {
+        Self::ready(self)
+    }
+}
+
+/// Turns tokens into annotators: holds the keys, and remembers which tokens it has verified.
 pub struct Authenticator {
     config: AuthConfig,
     keys: Keys,
@@ -161,10 +200,13 @@ pub struct Annotator {
     pub subject: Subject,
     /// The token's groups claim.
     pub groups: Vec<Arc<str>>,
-    /// The token's `exp` plus the configured leeway: nothing is shown from then on, a running body included.
+    /// The token's `exp` plus the configured leeway: nothing is shown from then on, a running body included. Far in
+    /// the future where Label Studio judges, which is asked again instead.
     pub expires_at: SystemTime,
     /// What the token limits itself to; required of a query token, honoured on every token.
     pub scope: Scope,
+    /// What Label Studio is asked with where it judges; none where a token was verified here.
+    pub presented: Option<Arc<Presented>>,
 }
 
 /// The one task or object that a token names (claims `task` and `uri`); empty for an ordinary token.
@@ -184,7 +226,7 @@ impl Scope {
 }
 
 /// The credentials as a request carries them; `serve::request` fills it in.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy)]
 pub struct Credentials<'a> {
     /// The token of `Authorization: Bearer`.
     pub bearer: Option<&'a str>,
@@ -192,6 +234,22 @@ pub struct Credentials<'a> {
     pub cookie: Option<&'a str>,
     /// `?token=`, given only where `auth.query_token` is on and the method is GET or HEAD.
     pub query: Option<&'a str>,
+    /// All of the request's fields: Label Studio takes a cookie of its own, `Authorization` of any scheme, and
+    /// `X-Api-Key`.
+    pub headers: &'a HeaderMap,
+}
+
+static NO_HEADERS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+
+impl Default for Credentials<'_> {
+    fn default() -> Self {
+        Self {
+            bearer: None,
+            cookie: None,
+            query: None,
+            headers: &NO_HEADERS,
+        }
+    }
 }
 
 /// Why nobody was authenticated. `serve::error` makes it a 401 (503 where keys could not be had).
@@ -206,6 +264,9 @@ pub enum AuthError {
     /// There are no keys to verify with, because the key set could not be fetched yet.
     #[error("no keys to verify tokens with yet")]
     NoKeys,
+    /// Whoever judges credentials does not answer; the reason is for the log.
+    #[error("credentials cannot be judged at the moment: {0}")]
+    Unavailable(String),
 }
 
 #[cfg(test)]

@@ -98,6 +98,7 @@ impl<'a> Unverified<'a> {
             subject: claims.subject()?,
             groups: claims.groups(&config.groups_claim)?,
             scope: claims.scope()?,
+            presented: None,
         })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Lookups take a snapshot and no lock. One thread watches and reloads; it ends with the [`FileAuthority`].
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -13,11 +14,12 @@ use tokio::sync::watch;
 
 use super::index::Index;
 use super::watcher::{self, Signal, Watched};
-use super::{AccessConfig, Authority, AuthorityError, Entitlement, Target, list};
+use super::{Authority, AuthorityError, Entitlement, Target, list};
 use crate::auth::Annotator;
 use crate::ids::StorageId;
 use crate::located::{Located, Problems};
 use crate::media_uri::MediaUri;
+use crate::project::MediaRule;
 
 /// So many mistakes of one broken list are logged; a list with more has one cause.
 const LOGGED_PROBLEMS: usize = 20;
@@ -25,7 +27,8 @@ const LOGGED_PROBLEMS: usize = 20;
 /// The access list of `access.source = "file"`.
 #[derive(Debug)]
 pub struct FileAuthority {
-    config: AccessConfig,
+    file: PathBuf,
+    media: MediaRule,
     index: ArcSwap<Index>,
     reload_ok: AtomicBool,
     generation: watch::Sender<u64>,
@@ -33,29 +36,36 @@ pub struct FileAuthority {
 }
 
 impl FileAuthority {
-    /// Loads the list, blocking, and begins to watch its files. Needs no runtime.
-    pub fn open(config: AccessConfig) -> Result<Arc<Self>, Problems> {
-        let reading = list::read(&config);
+    /// Loads the list, blocking, and begins to watch its files. `media` is the rule of projects that set none.
+    /// Needs no runtime.
+    pub fn open(file: PathBuf, media: MediaRule) -> Result<Arc<Self>, Problems> {
+        let reading = list::read(&file, media);
         let index = reading.index?;
         let watched = Watched::new(reading.files);
         let (signals, received) = mpsc::channel();
-        let file = config.file.display().to_string();
+        let name = file.display().to_string();
         let authority = Arc::new(Self {
-            config,
+            file,
+            media,
             index: ArcSwap::from_pointee(index),
             reload_ok: AtomicBool::new(true),
             generation: watch::Sender::new(0),
             signals: signals.clone(),
         });
-        let (weak, name) = (Arc::downgrade(&authority), "access list".to_owned());
+        let weak = Arc::downgrade(&authority);
         std::thread::Builder::new()
-            .name(name)
+            .name("access list".to_owned())
             .spawn(move || {
                 let reload = || weak.upgrade().map(|authority| authority.reload());
                 watcher::run(watched, signals, &received, reload);
             })
-            .map_err(|error| Located::file(file, format!("cannot be watched: {error}")))?;
+            .map_err(|error| Located::file(name, format!("cannot be watched: {error}")))?;
         Ok(authority)
+    }
+
+    /// The list's own file.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Whether the files as they are now are the list in force; false while a broken one keeps the old.
@@ -89,7 +99,7 @@ impl FileAuthority {
 
     /// Reads the list again and puts it in force if it is whole. Blocks. Gives the files to watch from now on.
     fn reload(&self) -> Watched {
-        let reading = list::read(&self.config);
+        let reading = list::read(&self.file, self.media);
         match reading.index {
             Ok(index) => {
                 let (projects, tasks) = index.size();

@@ -70,6 +70,7 @@ impl Index {
             project: Arc::clone(&self.projects[*project as usize]),
             task: Some(Arc::clone(task)),
             naming: naming.into_iter().collect(),
+            place: None,
         })
     }
 
@@ -90,6 +91,7 @@ impl Index {
             project: Arc::clone(&self.projects[project as usize]),
             task: None,
             naming: naming.map_or_else(Arc::default, |naming| Arc::clone(&naming.tasks)),
+            place: None,
         }
     }
 

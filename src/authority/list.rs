@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Value;
 
-use super::AccessConfig;
 use super::index::{Builder, Index};
 use super::tasks::{self, Media, WrittenId, WrittenTask};
 use crate::ids::{ProjectId, StorageId, Subject, TaskId};
@@ -70,15 +69,15 @@ pub struct Reading {
 }
 
 /// Reads the list. Blocks on the files.
-pub fn read(config: &AccessConfig) -> Reading {
+pub fn read(file: &Path, default_media: MediaRule) -> Reading {
     let mut list = List {
-        directory: config.file.parent().unwrap_or(Path::new("")),
-        default_media: config.media,
+        directory: file.parent().unwrap_or(Path::new("")),
+        default_media,
         builder: Builder::default(),
         problems: vec![],
-        files: vec![(config.file.clone(), stamp(&config.file))],
+        files: vec![(file.to_owned(), stamp(file))],
     };
-    if let Err(problem) = list.read(&config.file) {
+    if let Err(problem) = list.read(file) {
         list.problems.push(problem);
     }
     let index = if list.problems.is_empty() {

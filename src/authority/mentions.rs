@@ -4,6 +4,7 @@
 //! a string only resembles (`xs3://…`) is not found.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::media_uri::{MAX_URI_LENGTH, MediaUri};
 
@@ -51,6 +52,38 @@ pub fn mentions(text: &str, mut found: impl FnMut(MediaUri)) {
     }
 }
 
+/// A URI that can be replaced where it stands in a string.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Quoted<'t> {
+    /// Where it stands in the string, in bytes.
+    pub range: Range<usize>,
+    /// The URI, with HTML's entities decoded where it stands among other text.
+    pub uri: Cow<'t, str>,
+}
+
+/// The URIs whose beginning and end are beyond doubt, in order: the whole string where it is one, else each between
+/// quotes. [`mentions`] names every one of them, so that what is put in their place leads to what the access check allows.
+pub fn quoted(text: &str) -> Vec<Quoted<'_>> {
+    let begin = text.len() - text.trim_start().len();
+    let text = text.trim();
+    let begins = beginnings(text);
+    if begins == [0] && !text.contains(['\n', '\r']) {
+        let (range, uri) = (begin..begin + text.len(), text.into());
+        return MediaUri::parse(text)
+            .map(|_| Quoted { range, uri })
+            .into_iter()
+            .collect();
+    }
+    let between_quotes = (0..begins.len()).filter_map(|index| {
+        let range = between_quotes(text, &begins, index)?;
+        let uri = decode_entities(&text[range.clone()]);
+        MediaUri::parse(&uri).ok()?;
+        let range = begin + range.start..begin + range.end;
+        Some(Quoted { range, uri })
+    });
+    between_quotes.collect()
+}
+
 /// Where dialects begin, in order.
 fn beginnings(text: &str) -> Vec<usize> {
     let schemes = text.match_indices("://").filter_map(|(colon, _)| {
@@ -77,23 +110,17 @@ fn beginnings(text: &str) -> Vec<usize> {
 /// The readings of a mention: to its closing quote or parenthesis where one opened before it, else to the next blank,
 /// quote or tag, with and without the punctuation of the sentence around it, and as an item of a list.
 fn spellings<'t>(text: &'t str, begins: &[usize], index: usize) -> Vec<&'t str> {
+    if let Some(range) = between_quotes(text, begins, index) {
+        return vec![&text[range]];
+    }
     let begin = begins[index];
     let next = begins.get(index + 1).copied().unwrap_or(text.len());
     let (before, rest) = text.split_at(begin);
-    // Past a URI's greatest length, and a character more, there is nothing to find: without this bound a text full of
-    // open parentheses would be read to its end for each of them.
-    let rest = &rest[..rest.floor_char_boundary(MAX_URI_LENGTH + 4)];
-    let quote = QUOTES.iter().find(|&&quote| before.ends_with(quote));
-    let end = match quote {
-        Some(quote) => rest.find(quote),
-        None if before.ends_with('(') => closing_parenthesis(rest),
-        None => None,
-    };
-    match end {
-        // A second URI within the quotes: a list such as `srcset`, or quotes that belong to others.
-        Some(end) if begin + end > next => {}
-        Some(end) => return vec![&rest[..end]],
-        None => {}
+    let rest = &rest[..within_reach(rest)];
+    if before.ends_with('(')
+        && let Some(end) = closing_parenthesis(rest).filter(|end| begin + end <= next)
+    {
+        return vec![&rest[..end]];
     }
     let end = rest
         .find(|c: char| c.is_whitespace() || "\"'<>".contains(c))
@@ -110,6 +137,23 @@ fn spellings<'t>(text: &'t str, begins: &[usize], index: usize) -> Vec<&'t str> 
     let item = list_item(&text[begin..next]);
     spellings.extend(item.filter(|item| may_be_item && *item != word && *item != bare));
     spellings
+}
+
+/// From a quote to its like. Where a second URI begins before that, it is a list such as `srcset`, or the quotes belong
+/// to others.
+fn between_quotes(text: &str, begins: &[usize], index: usize) -> Option<Range<usize>> {
+    let begin = begins[index];
+    let next = begins.get(index + 1).copied().unwrap_or(text.len());
+    let (before, rest) = text.split_at(begin);
+    let quote = QUOTES.iter().find(|&&quote| before.ends_with(quote))?;
+    let end = begin + rest[..within_reach(rest)].find(quote)?;
+    (end <= next).then_some(begin..end)
+}
+
+/// Past a URI's greatest length, and a character more, there is nothing to find: without this bound a text full of
+/// open parentheses would be read to its end for each of them.
+fn within_reach(rest: &str) -> usize {
+    rest.floor_char_boundary(MAX_URI_LENGTH + 4)
 }
 
 /// From one URI to where the next begins, as in `s3://b/a b.png, s3://b/c.png`.
@@ -246,6 +290,44 @@ mod tests {
             ("", &[]),
         ] {
             assert_eq!(found(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_uri_alone_or_in_quotes_is_told_with_its_place() {
+        for (text, expected) in [
+            ("s3://b/it's a \"k\".png", &["s3://b/it's a \"k\".png"][..]),
+            (
+                " dbx://Volumes/c/s/v/a.png\n",
+                &["dbx://Volumes/c/s/v/a.png"],
+            ),
+            (
+                "<img src=\"/tasks/1/resolve/?fileuri=czM6\"> <img src='gs://b/a=1.png'><a href=\"s3://b/x&amp;y\">",
+                &["gs://b/a=1.png", "s3://b/x&amp;y"],
+            ),
+            (
+                "&lt;img src=&quot;s3://b/it&#39;s.png&quot;&gt;",
+                &["s3://b/it&#39;s.png"],
+            ),
+            ("{\\\"url\\\": \\\"s3://b/k\\\"}", &["s3://b/k"]),
+            // Where each begins and ends is a guess, so none is told.
+            ("see s3://b/a.png, then s3://b/b.png.", &[]),
+            ("<img srcset=\"s3://b/1.png 1x, s3://b/2.png 2x\">", &[]),
+            ("background: url(s3://b/a.png)", &[]),
+            ("s3://b/a.png,s3://b/b.png", &[]),
+            (
+                "\"s3://bucket\" \"dbx://Volumes/../x/y/z\" \"ftp://b/k\"",
+                &[],
+            ),
+        ] {
+            let quoted = quoted(text);
+            let places: Vec<_> = quoted.iter().map(|q| &text[q.range.clone()]).collect();
+            assert_eq!(places, expected, "{text}");
+            let named = found(text);
+            for Quoted { uri, .. } in quoted {
+                let uri = MediaUri::parse(&uri).expect("it is one").to_string();
+                assert!(named.contains(&uri), "{uri} of {text}: {named:?}");
+            }
         }
     }
 

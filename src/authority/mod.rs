@@ -4,20 +4,24 @@
 
 pub mod file;
 mod index;
+pub mod label_studio;
 mod list;
-mod mentions;
+pub mod mentions;
 mod tasks;
 mod watcher;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
 use crate::auth::Annotator;
 use crate::ids::{ProjectId, TaskId};
 use crate::media_uri::MediaUri;
-use crate::project::{Project, Task};
+use crate::project::{MediaRule, Place, Project, Task};
+
+pub use crate::auth::label_studio::LabelStudioConfig;
 
 /// What the request is about, as its route says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,14 +53,19 @@ pub struct Candidate {
     pub task: Option<Arc<Task>>,
     /// The tasks whose data names the media: on a task route that task or none, else those of the project.
     pub naming: Arc<[Arc<Task>]>,
+    /// Where the source itself says that the media lies, for when no storage of Lockgate's own holds it.
+    pub place: Option<Place>,
 }
 
-/// Why the source gave no answer. `serve::error` makes it a 503: never open.
+/// Why the source gave no answer. `serve::error` makes it a 503, or a 401: never open.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     /// The source is down, and what it last said is older than `access.max_age`.
     #[error("the access source does not answer: {0}")]
     Unavailable(String),
+    /// The source does not, or no longer, know whose credential this is.
+    #[error("the access source does not accept the credential")]
+    NotAuthenticated,
 }
 
 /// A source of access facts.
@@ -77,10 +86,37 @@ pub trait Authority: Send + Sync {
 /// The `[access]` section as this room wants it; `config` fills it in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessConfig {
-    /// The access list (`access.source = "file"`).
-    pub file: std::path::PathBuf,
+    /// Who is asked.
+    pub source: AccessSource,
     /// The rule of projects that set none of their own.
-    pub media: crate::project::MediaRule,
+    pub media: MediaRule,
     /// How old a decision may be: the revocation lag of sources that have to be asked. A file is watched instead.
-    pub max_age: std::time::Duration,
+    pub max_age: Duration,
+}
+
+/// Where access facts come from (`access.source`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessSource {
+    /// The access list in this file.
+    File(PathBuf),
+    /// The Label Studio whose annotators these are.
+    LabelStudio(LabelStudioConfig),
+}
+
+impl AccessConfig {
+    /// How Label Studio is reached, where that is the source.
+    pub fn label_studio(&self) -> Option<&LabelStudioConfig> {
+        match &self.source {
+            AccessSource::LabelStudio(config) => Some(config),
+            AccessSource::File(_) => None,
+        }
+    }
+
+    /// The access list, where that is the source.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.source {
+            AccessSource::File(file) => Some(file),
+            AccessSource::LabelStudio(_) => None,
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! validator are checked here; credentials and signatures stand in the rooms below. Follows the Storage REST reference
 //! ("Get Blob", "Get Blob Properties", "List Blobs", "Create a service SAS").
 
-mod answers;
+pub(super) mod answers;
 mod checksum;
 mod credentials;
 mod oauth;

@@ -9,9 +9,9 @@ mod aws;
 mod federation;
 pub mod identity;
 mod key;
-mod refusal;
+pub(super) mod refusal;
 mod sign;
-mod stored;
+pub(super) mod stored;
 mod token;
 
 use std::ops::Range;

@@ -3,26 +3,26 @@
 //! Never follows a redirect, never trusts a length: a body ends after exactly the bytes that its head promised, or
 //! with an error (RFC 9110 §14.4, §15.3.7). Chooses no status.
 
+mod body;
+
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, Request, Response, header};
-use http_body_util::{BodyDataStream, BodyExt, Empty, Full, Limited};
+use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use tokio::time::Instant;
 
 use super::proxy::ProxyConnector;
+use super::reach::{Forbidden, Reach};
 use super::resolver::Resolver;
 use super::{BackendError, ByteStream, Fetched};
 use crate::object::{ETag, ObjectMeta};
@@ -33,12 +33,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// No error document of a store is longer; what is longer is not read.
 const ERROR_DOCUMENT_LIMIT: usize = 64 << 10;
-/// As many bytes as must come in the time of a stall: storage that drips (under 6.5 KiB/s at ten seconds) is as good as
-/// stalled, and no window takes longer than 128 such times.
-const MIN_PROGRESS: u64 = 64 << 10;
-/// No store sends more fields; S3 sends some twenty.
-const MAX_FIELDS: usize = 100;
-/// No head is longer, and no more of a body is read at once; S3 allows 2 KiB of an object's own fields.
+/// No head is longer, and no more of a body is read at once; S3 allows 2 KiB of an object's own fields. At most 100
+/// fields is hyper's default, which it keeps on the stack; to name a number would cost an allocation.
 const READ_BUFFER: usize = 256 << 10;
 /// No Retry-After of storage's is believed beyond this: who waits longer had better ask.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
@@ -78,7 +74,16 @@ impl HttpClient {
     /// brings no byte for `stall_timeout`, the first one included, fails. Goes through the proxy that the environment
     /// names for a host.
     pub fn new(ca_file: Option<&Path>, stall_timeout: Duration) -> Result<Self, HttpClientError> {
-        let names = Resolver::of_system();
+        Self::within(Reach::Anywhere, ca_file, stall_timeout)
+    }
+
+    /// The same for storage whose place somebody else names: connects only to what is within reach.
+    pub fn within(
+        reach: Reach,
+        ca_file: Option<&Path>,
+        stall_timeout: Duration,
+    ) -> Result<Self, HttpClientError> {
+        let names = Resolver::of_system().within(reach);
         Self::through(Matcher::from_env(), names, ca_file, stall_timeout)
     }
 
@@ -89,19 +94,14 @@ impl HttpClient {
         ca_file: Option<&Path>,
         stall_timeout: Duration,
     ) -> Result<Self, HttpClientError> {
-        let mut tcp = HttpConnector::new_with_resolver(names);
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls_config(ca_file)?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(ProxyConnector::new(tcp, proxies));
+            .wrap_connector(ProxyConnector::new(proxies, names, CONNECT_TIMEOUT));
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
-            .http1_max_headers(MAX_FIELDS)
             .http1_max_buf_size(READ_BUFFER)
             .build(connector);
         Ok(Self {
@@ -144,6 +144,9 @@ impl HttpClient {
     ) -> Result<Response<Incoming>, BackendError> {
         match tokio::time::timeout(self.stall_timeout, self.client.request(request)).await {
             Err(_) => Err(BackendError::TimedOut("storage did not begin to answer")),
+            Ok(Err(error)) if causes(&error).any(|cause| cause.is::<Forbidden>()) => {
+                Err(BackendError::AccessDenied(Forbidden.to_string()))
+            }
             Ok(Err(error)) if error.is_connect() => Err(BackendError::Unavailable(format!(
                 "cannot connect: {}",
                 innermost(&error)
@@ -159,16 +162,7 @@ impl HttpClient {
 
     /// The answer's bytes, which must be exactly `length`, and come without a stall.
     pub fn body(&self, incoming: Incoming, length: u64) -> ByteStream {
-        let pouring = Pouring {
-            frames: incoming.into_data_stream(),
-            left: length,
-            stall_timeout: self.stall_timeout,
-            progress: 0,
-            due_at: Instant::now() + self.stall_timeout,
-        };
-        Box::pin(stream::try_unfold(pouring, |mut pouring| async move {
-            Ok(pouring.next().await?.map(|frame| (frame, pouring)))
-        }))
+        body::poured(incoming, length, self.stall_timeout)
     }
 
     /// An error document, as much of it as is worth reading; empty where it cannot be read.
@@ -177,44 +171,6 @@ impl HttpClient {
         match tokio::time::timeout(self.stall_timeout, whole).await {
             Ok(Ok(collected)) => collected.to_bytes(),
             Ok(Err(_)) | Err(_) => Bytes::new(),
-        }
-    }
-}
-
-/// A body on its way.
-struct Pouring {
-    frames: BodyDataStream<Incoming>,
-    left: u64,
-    stall_timeout: Duration,
-    /// What came since it was last certain that there is no stall.
-    progress: u64,
-    /// When there is one.
-    due_at: Instant,
-}
-
-impl Pouring {
-    async fn next(&mut self) -> Result<Option<Bytes>, BackendError> {
-        let next = tokio::time::timeout_at(self.due_at, self.frames.next()).await;
-        let stalled = |_| BackendError::TimedOut("storage stalled in the middle of a body");
-        match next.map_err(stalled)? {
-            Some(Ok(frame)) if frame.len() as u64 > self.left => Err(BackendError::Protocol(
-                "more bytes than its head promised".into(),
-            )),
-            Some(Ok(frame)) => {
-                self.left -= frame.len() as u64;
-                self.progress += frame.len() as u64;
-                if self.progress >= MIN_PROGRESS {
-                    self.progress = 0;
-                    self.due_at = Instant::now() + self.stall_timeout;
-                }
-                Ok(Some(frame))
-            }
-            Some(Err(error)) => Err(BackendError::Unavailable(innermost(&error))),
-            None if self.left == 0 => Ok(None),
-            None => Err(BackendError::Unavailable(format!(
-                "the body ended {} bytes early",
-                self.left
-            ))),
         }
     }
 }
@@ -258,9 +214,16 @@ fn innermost(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
+/// An error, and what it comes from.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
 /// Whether something answered, in no form of HTTP: asking again would bring the same.
 fn is_no_http(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source())
+    causes(error)
         .filter_map(|error| error.downcast_ref::<hyper::Error>())
         .any(hyper::Error::is_parse)
 }

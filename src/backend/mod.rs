@@ -11,11 +11,13 @@ pub mod http;
 pub mod local;
 pub mod measured;
 pub mod proxy;
+pub mod reach;
 pub mod redis;
 pub mod renewing;
 mod resolver;
 pub mod retry;
 pub mod s3;
+pub mod signed;
 #[cfg(test)]
 pub(crate) mod stub;
 

@@ -7,6 +7,7 @@
 use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Uri;
 use http::uri::Scheme;
@@ -19,6 +20,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 use url::Url;
 
+use super::reach::{Forbidden, Reach};
 use super::resolver::Resolver;
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -31,17 +33,32 @@ pub fn proxy_of(server: &Url) -> Option<Url> {
     Url::parse(&proxy.uri().to_string()).ok().filter(|_| is_tls)
 }
 
-/// Connects over TCP, through a proxy where one is named.
+/// Connects over TCP to what is within reach, through a proxy where one is named.
 #[derive(Clone)]
 pub(super) struct ProxyConnector {
     tcp: HttpConnector<Resolver>,
+    /// The proxy is the operator's, wherever it is.
+    to_proxy: HttpConnector<Resolver>,
     proxies: Arc<Matcher>,
+    reach: Reach,
 }
 
 impl ProxyConnector {
-    pub(super) fn new(tcp: HttpConnector<Resolver>, proxies: Matcher) -> Self {
-        let proxies = Arc::new(proxies);
-        Self { tcp, proxies }
+    /// `names` says what is within reach, too.
+    pub(super) fn new(proxies: Matcher, names: Resolver, connect_timeout: Duration) -> Self {
+        let connector = |names| {
+            let mut tcp = HttpConnector::new_with_resolver(names);
+            tcp.enforce_http(false);
+            tcp.set_nodelay(true);
+            tcp.set_connect_timeout(Some(connect_timeout));
+            tcp
+        };
+        Self {
+            reach: names.reach(),
+            to_proxy: connector(names.clone().within(Reach::Anywhere)),
+            tcp: connector(names),
+            proxies: Arc::new(proxies),
+        }
     }
 }
 
@@ -55,9 +72,16 @@ impl Service<Uri> for ProxyConnector {
     }
 
     fn call(&mut self, destination: Uri) -> Self::Future {
+        // An address is never resolved.
+        if !self
+            .reach
+            .allows_host(destination.host().unwrap_or_default())
+        {
+            return Box::pin(async { Err(Forbidden.into()) });
+        }
         let is_tls = destination.scheme() == Some(&Scheme::HTTPS);
         match self.proxies.intercept(&destination).filter(|_| is_tls) {
-            Some(proxy) => Box::pin(tunnel(self.tcp.clone(), proxy, destination)),
+            Some(proxy) => Box::pin(tunnel(self.to_proxy.clone(), proxy, destination)),
             None => {
                 let connecting = self.tcp.call(destination);
                 Box::pin(async move { connecting.await.map_err(BoxError::from) })

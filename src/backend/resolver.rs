@@ -15,11 +15,14 @@ use hyper_util::client::legacy::connect::dns::Name;
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
+use super::reach::{Forbidden, Reach};
+
 /// A name that is not resolved in this time is down: as long as a connection may take.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A resolver that hangs holds this many threads and no more; those who wait for one wait no longer than for a name.
 const MAX_LOOKUPS: usize = 16;
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Lookup = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 /// Resolves names; clones share what bounds it.
@@ -27,6 +30,7 @@ type Lookup = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 pub(super) struct Resolver {
     lookup: Arc<Lookup>,
     lookups: Arc<Semaphore>,
+    reach: Reach,
 }
 
 impl Resolver {
@@ -43,10 +47,22 @@ impl Resolver {
         Self {
             lookup: Arc::new(lookup),
             lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            reach: Reach::Anywhere,
         }
     }
 
-    async fn resolve(self, name: Name) -> io::Result<std::vec::IntoIter<SocketAddr>> {
+    /// The same, for those of a name's addresses that are within reach.
+    pub(super) fn within(self, reach: Reach) -> Self {
+        Self { reach, ..self }
+    }
+
+    /// What is within reach.
+    pub(super) fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    async fn resolve(self, name: Name) -> Result<std::vec::IntoIter<SocketAddr>, BoxError> {
+        let reach = self.reach;
         let looked_up = async {
             let turn = self.lookups.acquire_owned().await;
             let lookup = self.lookup.clone();
@@ -59,21 +75,26 @@ impl Resolver {
             .map_err(io::Error::other)?
         };
         match tokio::time::timeout(RESOLVE_TIMEOUT, looked_up).await {
-            Ok(addresses) => Ok(addresses?.into_iter()),
-            Err(_) => Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the name was not resolved in time",
-            )),
+            Ok(addresses) => {
+                let mut within = addresses?;
+                let known = !within.is_empty();
+                within.retain(|address| reach.allows(address.ip()));
+                match within.is_empty() && known {
+                    true => Err(Forbidden.into()),
+                    false => Ok(within.into_iter()),
+                }
+            }
+            Err(_) => Err("the name was not resolved in time".into()),
         }
     }
 }
 
 impl Service<Name> for Resolver {
     type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = io::Error;
-    type Future = BoxFuture<'static, io::Result<Self::Response>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
 
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -166,5 +187,26 @@ mod tests {
         assert!(matches!(error, BackendError::Unavailable(_)), "{text}");
         assert!(text.contains("not resolved in time"), "{text}");
         drop(ends);
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_at_by_what_it_means_when_it_is_connected_to() {
+        let resolve = async |name: &str, loopback| {
+            let name: Name = name.parse().expect("a name");
+            Resolver::of_system()
+                .within(Reach::Elsewhere { loopback })
+                .call(name)
+                .await
+        };
+        let refused = resolve("localhost", false)
+            .await
+            .expect_err("it is refused");
+        assert!(refused.is::<Forbidden>(), "{refused}");
+        assert!(resolve("localhost", true).await.is_ok());
+        // The system takes a number for an address.
+        let refused = resolve("2852039166", true)
+            .await
+            .expect_err("169.254.169.254");
+        assert!(refused.is::<Forbidden>(), "{refused}");
     }
 }

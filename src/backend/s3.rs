@@ -8,7 +8,7 @@
 mod credentials;
 mod listing;
 mod place;
-mod refusal;
+pub(super) mod refusal;
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};

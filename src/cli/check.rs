@@ -5,6 +5,7 @@
 pub(super) mod advice;
 mod azure;
 mod gcs;
+mod label_studio;
 mod local;
 mod network;
 mod object;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 
 use super::CliError;
 use crate::app;
-use crate::auth::Authenticator;
+use crate::auth::{AuthConfig, Authenticator};
 use crate::authority::file::FileAuthority;
 use crate::backend::config::BackendConfig;
 use crate::backend::http::HttpClient;
@@ -88,7 +89,11 @@ async fn check(file: &Path, loaded: &Loaded, args: &CheckArgs) -> Result<Report,
             steps,
         });
     }
-    Ok(Report::new(configuration, access_list(config), storages))
+    let access = match config.access.label_studio() {
+        Some(studio) => label_studio::steps(studio).await,
+        None => access_list(config),
+    };
+    Ok(Report::new(configuration, access, storages))
 }
 
 /// What the configuration itself needs: that it is whole, and the files and keys it points to.
@@ -106,20 +111,22 @@ async fn configuration(file: &Path, loaded: &Loaded) -> Vec<Step> {
             Err(error) => Step::failed("tls", super::with_causes(&error), advice),
         });
     }
-    steps.push(keys(config).await);
+    if let Some(auth) = &config.auth {
+        steps.push(keys(auth).await);
+    }
     steps
 }
 
 /// Takes the keys that tokens are verified with, and fetches the issuer's key set, as a start would.
-async fn keys(config: &Config) -> Step {
-    let authenticator = match Authenticator::new(config.auth.clone()) {
+async fn keys(auth: &AuthConfig) -> Step {
+    let authenticator = match Authenticator::new(auth.clone()) {
         Ok(authenticator) => authenticator,
         Err(error) => {
             let advice = format!("correct auth.jwt.{}", error.key());
             return Step::failed("keys", super::with_causes(&error), advice);
         }
     };
-    let Some(url) = &config.auth.jwks_url else {
+    let Some(url) = &auth.jwks_url else {
         return Step::ok("keys", "those of auth.jwt can be used");
     };
     authenticator.loaded().await;
@@ -179,8 +186,11 @@ fn held(uri: &MediaUri, chosen: &[Chosen<'_>]) -> Step {
 }
 
 fn access_list(config: &Config) -> Vec<Step> {
-    let file = config.access.file.display();
-    let opened = FileAuthority::open(config.access.clone());
+    let Some(list) = config.access.file() else {
+        return vec![];
+    };
+    let file = list.display();
+    let opened = FileAuthority::open(list.to_owned(), config.access.media);
     let checked = opened.and_then(|authority| {
         let ids: Vec<_> = config.storages.iter().map(|s| s.id.clone()).collect();
         authority.check_storages(&ids)?;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::CliError;
-use crate::app;
+use crate::app::{self, StartError};
 use crate::auth::{Annotator, AuthError, Authenticator, Credentials};
 use crate::authority::file::FileAuthority;
 use crate::authority::{Authority as _, Target};
@@ -88,8 +88,16 @@ pub async fn run(config: &Path, args: &ExplainArgs) -> Result<ExitCode, CliError
 async fn explain(config: &Path, args: &ExplainArgs) -> Result<Explanation, CliError> {
     let target = args.target()?;
     let config = super::load(config)?.config;
-    let authority = FileAuthority::open(config.access.clone())?;
-    let authenticator = Authenticator::new(config.auth.clone()).map_err(CliError::Auth)?;
+    let Some(list) = config.access.file() else {
+        return Err(CliError::Usage(
+            "only an access list can be explained: with access.source = \"label-studio\" Label Studio decides, by the \
+             caller's own credential; ask Lockgate for the media with it, and see the access log"
+                .into(),
+        ));
+    };
+    let authority = FileAuthority::open(list.to_owned(), config.access.media)?;
+    let auth = config.auth.clone().ok_or(StartError::NoTokens)?;
+    let authenticator = Authenticator::new(auth).map_err(CliError::Auth)?;
     authenticator.loaded().await;
     let now = SystemTime::now();
     let annotator = match authenticate(&authenticator, &args.token()?, now).await {

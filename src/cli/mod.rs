@@ -33,6 +33,8 @@ use crate::secret::Secret;
 
 use token::MintError;
 
+/// The configuration where none is named.
+const CONFIG: &str = "lockgate.toml";
 /// What a shell expects of a command that was called wrongly.
 const USAGE: u8 = 2;
 
@@ -41,13 +43,9 @@ const USAGE: u8 = 2;
 #[command(name = "lockgate", version, subcommand_required = true)]
 pub struct Cli {
     /// The configuration; LOCKGATE__SECTION__KEY in the environment overrides its keys.
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        default_value = "lockgate.toml"
-    )]
-    config: PathBuf,
+    /// [default: lockgate.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -55,7 +53,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Serve annotators until SIGTERM; SIGHUP or a changed file reloads.
-    #[command(after_help = "Example:\n  lockgate serve --config /etc/lockgate/lockgate.toml")]
+    #[command(
+        after_help = "Example:\n  lockgate serve --config /etc/lockgate/lockgate.toml\n\nIn front of a Label Studio, with nothing else to configure:\n  lockgate serve --label-studio http://127.0.0.1:8081 --listen 0.0.0.0:8080\n\nThen no file is read unless --config names one; LOCKGATE__SECTION__KEY counts as ever."
+    )]
     Serve(ServeArgs),
     /// Try Lockgate with nothing to configure: sample media, two annotators, a page to open.
     #[command(after_help = "Example:\n  lockgate demo --listen 127.0.0.1:8080")]
@@ -93,16 +93,38 @@ struct ServeArgs {
     /// Where to listen, over server.listen of the configuration.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// Where health and metrics are served, over server.admin_listen; or "off".
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin_listen: Option<String>,
+    /// Serve in front of this Label Studio, which says who may see what and answers all that is no media.
+    #[arg(long, value_name = "URL")]
+    label_studio: Option<String>,
 }
 
 impl ServeArgs {
-    /// The configuration as it is read at start and at each reload: `--listen` is one more variable over it.
-    fn source(&self, file: PathBuf) -> Source {
+    /// The configuration as it is read at start and at each reload: each argument is one more variable over it.
+    /// `--label-studio` is a whole one, with no file but one that is named.
+    fn source(&self, file: Option<PathBuf>) -> Source {
         let listen = self.listen.map(|listen| listen.to_string());
-        let listen = listen.map(|listen| ("LOCKGATE__SERVER__LISTEN".to_owned(), listen));
+        let source = self
+            .label_studio
+            .as_ref()
+            .map(|_| "label-studio".to_owned());
+        let arguments = [
+            ("SERVER__LISTEN", listen),
+            ("SERVER__ADMIN_LISTEN", self.admin_listen.clone()),
+            ("ACCESS__SOURCE", source),
+            ("ACCESS__LABEL_STUDIO__URL", self.label_studio.clone()),
+        ];
+        let arguments = arguments
+            .into_iter()
+            .filter_map(|(key, value)| Some((format!("LOCKGATE__{key}"), value?)));
         Source {
-            file,
-            environment: environment().chain(listen).collect(),
+            file: match self.label_studio {
+                Some(_) => file,
+                None => file.or_else(|| Some(CONFIG.into())),
+            },
+            environment: environment().chain(arguments).collect(),
         }
     }
 }
@@ -161,6 +183,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
+    if let Verb::Serve(args) = &cli.verb
+        && let Err(error) = serve::prepare(&args.source(cli.config.clone()))
+    {
+        return fail(&error);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -175,14 +202,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn run(cli: Cli) -> ExitCode {
+    let config = cli.config.clone().unwrap_or_else(|| CONFIG.into());
     let done = match cli.verb {
         Verb::Serve(args) => return serve::run(args.source(cli.config)).await,
         Verb::Demo(args) => return demo::run::run(args.listen).await,
-        Verb::Check(args) => check::run(&cli.config, &args).await,
-        Verb::Explain(args) => explain::run(&cli.config, &args).await,
-        Verb::Token(args) => token::run(&cli.config, &args),
-        Verb::Setup(args) => setup::run(&cli.config, &args),
-        Verb::Ls(args) => ls::run(&cli.config, &args).await,
+        Verb::Check(args) => check::run(&config, &args).await,
+        Verb::Explain(args) => explain::run(&config, &args).await,
+        Verb::Token(args) => token::run(&config, &args),
+        Verb::Setup(args) => setup::run(&config, &args),
+        Verb::Ls(args) => ls::run(&config, &args).await,
     };
     done.unwrap_or_else(|error| {
         let code = fail(&error);

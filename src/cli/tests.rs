@@ -83,14 +83,57 @@ fn a_length_of_time_is_said_in_its_largest_unit() {
 }
 
 #[test]
-fn listen_is_one_more_variable_over_the_file() {
-    let args = ServeArgs {
-        listen: Some(SocketAddr::from(([127, 0, 0, 1], 7))),
+fn arguments_are_variables_over_the_file() {
+    let read = |arguments: &str| {
+        let cli = Cli::try_parse_from(format!("lockgate serve {arguments}").split(' ')).unwrap();
+        let Verb::Serve(args) = cli.verb else {
+            panic!("it is serve");
+        };
+        let source = args.source(cli.config);
+        let own = source.environment.len() - environment().count();
+        let mut said = source.environment;
+        said.drain(..said.len() - own);
+        (source.file, said)
     };
-    let source = args.source("a.toml".into());
-    let last = source.environment.last().unwrap();
-    assert_eq!(
-        (last.0.as_str(), last.1.as_str()),
-        ("LOCKGATE__SERVER__LISTEN", "127.0.0.1:7")
-    );
+    let variables = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        let named = |(key, value): &(&str, &str)| (format!("LOCKGATE__{key}"), (*value).to_owned());
+        pairs.iter().map(named).collect()
+    };
+    let label_studio = [
+        ("ACCESS__SOURCE", "label-studio"),
+        ("ACCESS__LABEL_STUDIO__URL", "http://a"),
+    ];
+    for (arguments, file, said) in [
+        (
+            "--listen 127.0.0.1:7",
+            Some(CONFIG),
+            &[("SERVER__LISTEN", "127.0.0.1:7")][..],
+        ),
+        (
+            "--config a.toml --admin-listen off",
+            Some("a.toml"),
+            &[("SERVER__ADMIN_LISTEN", "off")],
+        ),
+        // A whole configuration: a file in the working directory has no say in it.
+        ("--label-studio http://a", None, &label_studio),
+        (
+            "--label-studio http://a --config a.toml",
+            Some("a.toml"),
+            &label_studio,
+        ),
+    ] {
+        let expected = (file.map(PathBuf::from), variables(said));
+        assert_eq!(read(arguments), expected, "{arguments}");
+    }
+}
+
+#[test]
+fn label_studio_alone_is_a_whole_configuration() {
+    let args = ServeArgs {
+        listen: None,
+        admin_listen: None,
+        label_studio: Some("http://127.0.0.1:8081".to_owned()),
+    };
+    let loaded = args.source(None).read().unwrap();
+    assert!(loaded.config.access.label_studio().is_some());
 }

@@ -43,6 +43,11 @@ pub struct TokenArgs {
 /// The configuration's mistakes, or [`MintError`].
 pub fn run(config: &Path, args: &TokenArgs) -> Result<ExitCode, CliError> {
     let auth = super::load(config)?.config.auth;
+    let auth = auth.ok_or_else(|| {
+        CliError::Usage(
+            "there is no [auth] to mint for: Label Studio issues its own credentials".into(),
+        )
+    })?;
     let scope = TokenScope {
         task: args.task.as_deref(),
         uri: args.uri.as_deref(),

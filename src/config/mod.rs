@@ -14,6 +14,7 @@
 //!    `AZURE_*` and `IDENTITY_*`, and Google's application default (`GOOGLE_APPLICATION_CREDENTIALS`, gcloud's own
 //!    file), which is a file to watch. The variables of AWS's SDK (`AWS_*`) are read by those who sign, not here.
 
+mod access;
 mod auth;
 mod environment;
 mod raw;
@@ -40,6 +41,7 @@ use crate::ids::StorageId;
 use crate::located::{Document, Located, Problems};
 use crate::project::Delivery;
 use crate::serve::{DeliveryConfig, ServerConfig};
+use crate::telemetry::AuditConfig;
 
 use reader::Reader;
 
@@ -50,8 +52,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// `[delivery]`, but for `presign_expiry`, which stands with each storage.
     pub delivery: DeliveryConfig,
-    /// `[auth]`.
-    pub auth: AuthConfig,
+    /// `[auth]`; none where Label Studio judges credentials.
+    pub auth: Option<AuthConfig>,
     /// `[access]`.
     pub access: AccessConfig,
     /// `[cache]`.
@@ -99,6 +101,8 @@ pub struct LogConfig {
     pub access: AccessLog,
     /// What else is logged, in `tracing`'s filter syntax (`log.level`, default `info`).
     pub level: String,
+    /// Where who was shown what is written (`log.audit`); none: nowhere.
+    pub audit: Option<AuditConfig>,
 }
 
 /// Where the access log goes.
@@ -181,10 +185,20 @@ impl Source {
 
 /// Reads every section before giving up on any, so that all mistakes are named at once.
 fn compose(reader: &mut Reader<'_>, root: raw::Root) -> Option<Config> {
-    let server = sections::server(reader, root.server);
-    let tls = server.as_ref().is_some_and(|server| server.tls.is_some());
-    let auth = auth::auth(reader, root.auth, tls);
-    let access = sections::access(reader, root.access);
+    let mut server = sections::server(reader, root.server);
+    let upstream = server.as_ref().and_then(|server| server.upstream.clone());
+    let access = access::access(reader, root.access, upstream.as_ref());
+    let label_studio = access.as_ref().and_then(AccessConfig::label_studio);
+    let has_auth = root.auth.is_some();
+    let auth = match label_studio {
+        Some(_) => Some(None),
+        // Whether it is needed cannot be told while `access` has mistakes.
+        None if access.is_none() && !has_auth => None,
+        None => {
+            let tls = server.as_ref().is_some_and(|server| server.tls.is_some());
+            auth::auth(reader, root.auth, tls).map(Some)
+        }
+    };
     let cache = sections::cache(reader, root.cache);
     let delivery = sections::delivery(reader, root.delivery);
     let log = sections::log(reader, root.log);
@@ -193,6 +207,13 @@ fn compose(reader: &mut Reader<'_>, root: raw::Root) -> Option<Config> {
         |(delivery, presign_expiry)| (delivery.allow_proxy, *presign_expiry),
     );
     let storages = storage::storages(reader, root.storage, allow_proxy, presign_expiry);
+    if let Some(label_studio) = label_studio {
+        access::check_label_studio(reader, &storages, allow_proxy, has_auth);
+        // Whoever is asked who may see what also answers what is no media.
+        if let Some(server) = &mut server {
+            server.upstream.get_or_insert(label_studio.url.clone());
+        }
+    }
     let (cache, content) = cache?;
     Some(Config {
         server: server?,

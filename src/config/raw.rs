@@ -39,9 +39,14 @@ pub enum SecretRef {
 pub struct Server {
     pub listen: Option<String>,
     pub admin_listen: Option<String>,
+    #[serde(default)]
+    pub admin_hosts: Vec<String>,
     pub upstream: Option<String>,
     pub tls: Option<Tls>,
     pub drain: Option<Span>,
+    pub sandbox: Option<bool>,
+    #[serde(default)]
+    pub sandbox_paths: Vec<PathBuf>,
     #[serde(default)]
     pub cors: Cors,
     #[serde(default)]
@@ -53,6 +58,16 @@ pub struct Server {
 pub struct Tls {
     pub certificate: PathBuf,
     pub private_key: PathBuf,
+    pub client_ca: Option<PathBuf>,
+    pub client_certificate: Option<ClientCertificate>,
+    pub hsts: Option<Span>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientCertificate {
+    Required,
+    Optional,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -65,6 +80,19 @@ pub struct Cors {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
+    pub requests_per_second: Option<u32>,
+    pub concurrent_streams: Option<u32>,
+    pub bandwidth: Option<ByteSize>,
+    pub project: Option<Box<ProjectLimits>>,
+    // Over all annotators.
+    pub total_connections: Option<u32>,
+    pub total_streams: Option<u32>,
+    pub total_memory: Option<ByteSize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectLimits {
     pub requests_per_second: Option<u32>,
     pub concurrent_streams: Option<u32>,
     pub bandwidth: Option<ByteSize>,
@@ -107,14 +135,23 @@ pub enum AccessSource {
 pub struct Access {
     pub source: Option<AccessSource>,
     pub file: Option<PathBuf>,
-    // Sections of sources that this version does not have: any content is taken, `source` is what is refused.
+    // A source that this version does not have: any content is taken, `source` is what is refused.
     #[serde(rename = "postgres")]
     pub _postgres: Option<Value>,
-    #[serde(rename = "label-studio", alias = "label_studio")]
-    pub _label_studio: Option<Value>,
+    // Both spellings are the section's name; a variable and the file may use one each.
+    pub label_studio: Option<LabelStudio>,
+    #[serde(rename = "label-studio")]
+    pub hyphen: Option<LabelStudio>,
     #[serde(default)]
     pub media: MediaRule,
     pub max_age: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelStudio {
+    pub url: Option<String>,
+    pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -151,6 +188,10 @@ pub struct DeliverySection {
 pub struct Log {
     pub access: Option<String>,
     pub level: Option<String>,
+    pub audit: Option<PathBuf>,
+    pub audit_window: Option<Span>,
+    pub audit_max_size: Option<ByteSize>,
+    pub audit_keep: Option<u32>,
 }
 
 /// Keys that every kind of storage has.

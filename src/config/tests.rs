@@ -2,9 +2,11 @@
 
 mod azure;
 mod gcs;
+mod label_studio;
 mod mistakes;
 mod start;
 mod stores;
+mod trust;
 mod warnings;
 
 use super::*;
@@ -49,6 +51,11 @@ fn environment(more: &[(&str, &str)]) -> Vec<(String, String)> {
         .collect()
 }
 
+/// How tokens are verified.
+fn auth(config: &Config) -> &AuthConfig {
+    config.auth.as_ref().expect("tokens are verified")
+}
+
 fn load_text(text: &str, more: &[(&str, &str)]) -> Result<Loaded, Problems> {
     Source {
         file: Some("etc/lockgate.toml".into()),
@@ -76,8 +83,8 @@ fn the_example_loads_as_it_stands() {
     );
     assert_eq!(config.server.limits.concurrent_streams, Some(32));
     assert_eq!(config.cache.memory, 512 << 20);
-    assert_eq!(config.access.file, Path::new("etc/projects.toml"));
-    assert_eq!(config.auth.leeway, Duration::from_secs(30));
+    assert_eq!(config.access.file(), Some(Path::new("etc/projects.toml")));
+    assert_eq!(auth(&config).leeway, Duration::from_secs(30));
     assert_eq!(config.delivery.max_range_size, None);
     let ids: Vec<_> = config.storages.iter().map(|s| s.id.as_str()).collect();
     let expected = [
@@ -139,19 +146,20 @@ fn the_examples_commented_lines_load_too() {
         assert!(loaded.files.contains(&root.join(name)), "{name} is watched");
     }
     let warned = |key: &str| loaded.warnings.iter().any(|warning| warning.contains(key));
-    assert!(warned("server.upstream") && warned("cache.disk"));
+    assert!(warned("cache.disk"));
+    let upstream = loaded.config.server.upstream;
+    assert_eq!(
+        upstream.expect("it is set").as_str(),
+        "http://127.0.0.1:8081/"
+    );
 }
 
 #[test]
 fn a_secret_in_plain_text_works_and_is_warned_about_without_showing_it() {
     let text = SMALL.replace("{ env = \"LOCKGATE_JWT_SECRET\" }", "\"in-plain-sight\"");
     let loaded = load_text(&text, &[]).expect("it loads");
-    let secret = loaded
-        .config
-        .auth
-        .hmac_secret
-        .clone()
-        .expect("there is one");
+    let secret = auth(&loaded.config).hmac_secret.clone();
+    let secret = secret.expect("there is one");
     assert_eq!(secret.expose(), "in-plain-sight");
     assert!(loaded.warnings[0].starts_with("etc/lockgate.toml:7: auth.jwt.hmac_secret: "));
     assert!(loaded.warnings[1].contains("shorter than 32 bytes"));
@@ -166,7 +174,10 @@ fn a_secrets_file_loses_its_trailing_newline_and_is_watched() {
     let reference = format!("{{ file = {:?} }}", secret.display().to_string());
     let text = SMALL.replace("{ env = \"LOCKGATE_JWT_SECRET\" }", &reference);
     let loaded = load_text(&text, &[]).expect("it loads");
-    let read = loaded.config.auth.hmac_secret.expect("there is one");
+    let read = auth(&loaded.config)
+        .hmac_secret
+        .clone()
+        .expect("there is one");
     assert_eq!(read.expose().len(), 32);
     assert!(loaded.files.contains(&secret));
 }
@@ -193,9 +204,9 @@ fn the_environment_overrides_every_kind_of_key() {
     assert_eq!(config.server.drain, Duration::from_secs(300));
     assert_eq!(config.server.limits.concurrent_streams, Some(7));
     assert_eq!(config.server.allowed_origins, ["http://a.example"]);
-    assert!(config.auth.query_token);
-    assert_eq!(config.auth.audience, "12345");
-    let secret = config.auth.hmac_secret.expect("there is one");
+    assert!(auth(&config).query_token);
+    assert_eq!(auth(&config).audience, "12345");
+    let secret = auth(&config).hmac_secret.clone().expect("there is one");
     assert!(secret.expose().starts_with("another"));
     let BackendConfig::S3(s3) = &config.storages[0].backend else {
         panic!("recordings is s3");
@@ -279,7 +290,10 @@ fn a_configuration_without_a_file_loads_from_text() {
         environment: environment(&[]),
     };
     let loaded = source.load().expect("it loads");
-    assert_eq!(loaded.config.access.file, Path::new("projects.toml"));
+    assert_eq!(
+        loaded.config.access.file(),
+        Some(Path::new("projects.toml"))
+    );
     assert!(loaded.files.is_empty());
 }
 

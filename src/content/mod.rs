@@ -5,13 +5,17 @@
 //! While storage is down what is known of a version is believed for `cache.stale_if_error` more (RFC 5861 §4).
 
 mod fetch;
+mod object;
 mod open;
 mod outage;
 pub mod plan;
 mod single_flight;
 mod slots;
 mod stream;
+mod sync;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod window;
 mod windows;
 
@@ -20,21 +24,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, BackendError, Presign, PresignOptions, PresignedUrl};
-use crate::cache::{CHUNK_SIZE, CacheStatus, ChunkKey, ChunkStore};
+use crate::cache::{CHUNK_SIZE, CacheStatus, ChunkStore};
 use crate::ids::StorageId;
 use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
 use crate::range::ByteRange;
 use crate::resolve::ResolvedObject;
 use crate::telemetry::{Metrics, Tier};
-use fetch::{Begun, Fetch, Filling};
+use object::Object;
 use open::{Answered, Question};
 use outage::Outage;
 use single_flight::SingleFlight;
 use slots::Slots;
 pub use stream::ContentStream;
-use stream::Source;
 use tasks::Tasks;
-use windows::{Joined, Windows};
+use windows::Windows;
 
 /// A position past this is in no object; no store has one of 2^63 bytes, and some ignore a range that begins there.
 const MAX_POSITION: u64 = i64::MAX as u64 - CHUNK_SIZE;
@@ -169,6 +172,8 @@ pub struct Opened {
     status: CacheStatus,
     /// The chunk whose fetch this opening began.
     begun: Option<u64>,
+    /// What storage failed with when it was asked for this opening, and the version believed in all the same.
+    failure: Option<BackendError>,
 }
 
 impl Opened {
@@ -184,8 +189,16 @@ impl Opened {
 
     /// The bytes of a range of this version.
     pub fn stream(&self, range: &ByteRange) -> ContentStream {
-        ContentStream::new(self.object.clone(), range.range(), self.status, self.begun)
+        ContentStream::new(self, range.range())
     }
+}
+
+/// What is known of an object, and how that was learned.
+struct Learned {
+    answered: Answered,
+    status: CacheStatus,
+    /// What storage failed with, where it was asked in vain.
+    failure: Option<BackendError>,
 }
 
 /// The reader of all storages.
@@ -227,25 +240,28 @@ impl Reader {
             index: first.index(),
             traceparent: traceparent.map(str::to_owned),
         };
-        let (answered, status) = self.learn(&question).await?;
+        let learned = self.learn(&question).await?;
         self.shelf
             .metrics
-            .cache_request(Tier::Metadata, status.into());
+            .cache_request(Tier::Metadata, learned.status.into());
         Ok(Opened {
-            object: Object {
-                is_stale: status == CacheStatus::Stale,
-                ..question.object(answered.known)
-            },
-            status,
-            begun: answered.begun,
+            object: question.object(learned.answered.known),
+            status: learned.status,
+            begun: learned.answered.begun,
+            failure: learned.failure,
         })
     }
 
-    async fn learn(&self, question: &Question) -> Result<(Answered, CacheStatus), BackendError> {
+    async fn learn(&self, question: &Question) -> Result<Learned, BackendError> {
+        let remembered = |known: &Known, status, failure| Learned {
+            answered: known.clone().into(),
+            status,
+            failure,
+        };
         let known = question.known.as_ref();
         let max_age = self.config.metadata_max_age;
         if let Some(known) = known.filter(|known| known.age() < max_age) {
-            return Ok((known.clone().into(), CacheStatus::Hit));
+            return Ok(remembered(known, CacheStatus::Hit, None));
         }
         let stale = known.filter(|known| known.age() < max_age + self.config.stale_if_error);
         let outage = &question.store.outage;
@@ -253,7 +269,7 @@ impl Reader {
             if let Some(trial) = outage.trial() {
                 self.shelf.tasks.spawn(question.clone().try_again(trial));
             }
-            return Ok((stale.clone().into(), CacheStatus::Stale));
+            return Ok(remembered(stale, CacheStatus::Stale, None));
         }
         match (self.ask(question).await, stale) {
             (Ok((answered, leads)), _) => {
@@ -264,11 +280,15 @@ impl Reader {
                     }
                     Some(_) | None => CacheStatus::Miss,
                 };
-                Ok((answered, status))
+                Ok(Learned {
+                    answered,
+                    status,
+                    failure: None,
+                })
             }
             (Err(error), Some(stale)) if error.is_outage() => {
                 tracing::debug!(%error, "storage is down: what is known of an object is believed on");
-                Ok((stale.clone().into(), CacheStatus::Stale))
+                Ok(remembered(stale, CacheStatus::Stale, Some(error)))
             }
             (Err(error), _) => Err(error),
         }
@@ -316,80 +336,5 @@ impl Reader {
         self.stores
             .get(storage)
             .ok_or_else(|| ContentError::NoStore(storage.clone()))
-    }
-}
-
-/// One version of an object, and everything needed to read it.
-#[derive(Clone)]
-pub(crate) struct Object {
-    known: Known,
-    store: Store,
-    shelf: Arc<Shelf>,
-    traceparent: Option<String>,
-    /// Whether its version is believed in because storage is down.
-    is_stale: bool,
-}
-
-impl Object {
-    /// Where a chunk's bytes are to be had: cached, under way, or from a fetch that begins now. Of a version that is
-    /// believed in because storage is down nothing is fetched while it still is.
-    async fn source(&self, index: u64) -> Result<(Source, CacheStatus), BackendError> {
-        let key = self.key(index);
-        if let Some(chunk) = self.shelf.chunks.get(&key).await {
-            return Ok((Source::Cached(chunk), CacheStatus::Hit));
-        }
-        match self.store.outage.known() {
-            Some(error) if self.is_stale && !self.shelf.windows.has(&key) => Err(error),
-            Some(_) | None => Ok(self.join(index, None)),
-        }
-    }
-
-    /// Joins the window of a chunk, or begins it, with `first` where storage has answered already.
-    fn join(&self, index: u64, first: Option<Begun>) -> (Source, CacheStatus) {
-        let key = self.key(index);
-        let window = match self.shelf.windows.join(&key) {
-            Joined::Follows(window) => {
-                let status = if window.whole().is_some() {
-                    CacheStatus::Hit
-                } else {
-                    CacheStatus::Updating
-                };
-                return (Source::Fetched(window), status);
-            }
-            Joined::Leads(window) => window,
-        };
-        let fetch = Fetch {
-            backend: self.store.backend.clone(),
-            slots: self.store.slots.clone(),
-            outage: self.store.outage.clone(),
-            key: key.clone(),
-            range: plan::chunk_range(index, self.known.meta.complete_length),
-            meta: self.known.meta.clone(),
-            traceparent: self.traceparent.clone(),
-        };
-        let filling = Filling::new(key, window.clone(), self.shelf.windows.clone());
-        self.shelf
-            .tasks
-            .spawn(fetch.run(filling, first, self.shelf.chunks.clone()));
-        (Source::Fetched(window), CacheStatus::Miss)
-    }
-
-    fn key(&self, index: u64) -> ChunkKey {
-        ChunkKey {
-            version: self.known.version.clone(),
-            index,
-        }
-    }
-
-    /// An error as the reader's: a version that is gone is no longer believed in.
-    fn explain(&self, error: BackendError) -> ContentError {
-        if matches!(error, BackendError::Changed | BackendError::NotFound) {
-            let location = &self.known.version.location;
-            let believed = self.shelf.known.get(location);
-            if believed.is_some_and(|known| known.version == self.known.version) {
-                self.shelf.known.invalidate(location);
-            }
-        }
-        ContentError::Backend(error)
     }
 }

@@ -74,7 +74,6 @@ impl Question {
             store: self.store.clone(),
             shelf: self.shelf.clone(),
             traceparent: self.traceparent.clone(),
-            is_stale: false,
         }
     }
 

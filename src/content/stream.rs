@@ -8,8 +8,9 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
+use super::object::Object;
 use super::window::{Failure, Window};
-use super::{ContentError, Object, plan};
+use super::{ContentError, Opened, plan};
 use crate::backend::BackendError;
 use crate::cache::{CHUNK_SIZE, CacheStatus, Chunk, WeakChunk};
 use crate::telemetry::Tier;
@@ -24,6 +25,8 @@ pub struct ContentStream {
     status: CacheStatus,
     /// The chunk whose fetch was last begun for this reader: its failure is this reader's own.
     tried: Option<u64>,
+    /// What storage failed with just before: the first chunk is not asked for in vain once more.
+    failure: Option<BackendError>,
 }
 
 /// Where a chunk's bytes come from.
@@ -73,20 +76,16 @@ impl Held {
 }
 
 impl ContentStream {
-    pub(super) fn new(
-        object: Object,
-        range: Range<u64>,
-        status: CacheStatus,
-        begun: Option<u64>,
-    ) -> Self {
+    pub(super) fn new(opened: &Opened, range: Range<u64>) -> Self {
         Self {
-            object,
+            object: opened.object.clone(),
             begun_at: range.start,
             left: range,
             held: None,
             read_ahead: None,
-            status,
-            tried: begun,
+            status: opened.status,
+            tried: opened.begun,
+            failure: opened.failure.clone(),
         }
     }
 
@@ -143,7 +142,11 @@ impl ContentStream {
     }
 
     async fn look_up(&mut self, index: u64) -> Result<Source, BackendError> {
-        let (source, status) = self.object.source(index).await?;
+        let failure = self.failure.take();
+        if failure.is_some() {
+            self.tried = Some(index);
+        }
+        let (source, status) = self.object.source(index, failure).await?;
         self.status = self.status.max(status);
         self.object
             .shelf
@@ -162,7 +165,7 @@ impl ContentStream {
         if let Some(next) = next.filter(|next| self.read_ahead != Some(*next)) {
             self.read_ahead = Some(next);
             // What is fetched ahead counts as fetched when it is read; here nobody waits for it.
-            let _ = self.object.source(next).await;
+            let _ = self.object.source(next, None).await;
         }
     }
 }

@@ -14,9 +14,15 @@ use crate::access::{Denied, Permit};
 use crate::ids::StorageId;
 use crate::media_uri::MediaUri;
 use crate::object::ObjectLocation;
-use crate::project::Delivery;
+use crate::project::{Delivery, Place};
 
 pub use names::Names;
+
+/// What stands in the place of a storage's id where the annotation application serves the media itself; no storage
+/// may be configured under it.
+pub const APPLICATION: &str = "application";
+
+pub use crate::signed::LABEL_STUDIO;
 
 /// A storage as the resolver sees it: what URIs it answers to, and within which bounds.
 #[derive(Clone, Debug)]
@@ -117,7 +123,8 @@ impl Storages {
     }
 
     /// The object that a permitted URI names, in the storage of the permit's projects whose prefix is the longest;
-    /// among equals the first that the project lists. Costs a step per storage of the project, not of the deployment.
+    /// among equals the first that the project lists. Where none holds it, the place that the access source names.
+    /// Costs a step per storage of the project, not of the deployment.
     pub fn resolve(&self, permit: &Permit) -> Result<ResolvedObject, Denied> {
         let mut best: Option<(&StorageRule, Arc<str>)> = None;
         for rule in permit.storages().filter_map(|id| self.get(id)) {
@@ -128,7 +135,9 @@ impl Storages {
                 best = Some((rule, key));
             }
         }
-        let (rule, key) = best.ok_or(Denied::NoStorage)?;
+        let Some((rule, key)) = best else {
+            return permit.place().map(elsewhere).ok_or(Denied::NoStorage);
+        };
         Ok(ResolvedObject {
             location: ObjectLocation {
                 storage: rule.id.clone(),
@@ -139,6 +148,28 @@ impl Storages {
             delivery: rule.delivery,
             presign_expiry: rule.presign_expiry,
         })
+    }
+}
+
+/// An object that no storage of this configuration holds.
+fn elsewhere(place: &Place) -> ResolvedObject {
+    let (location, delivery) = match place {
+        Place::Signed(location) => (location.clone(), Delivery::Proxy),
+        // No store has this id, so nothing can be read with it: there is only the way to the application.
+        Place::Application => {
+            let location = ObjectLocation {
+                storage: StorageId::from(APPLICATION),
+                epoch: 0,
+                bucket: "".into(),
+                key: "".into(),
+            };
+            (location, Delivery::Application)
+        }
+    };
+    ResolvedObject {
+        location,
+        delivery,
+        presign_expiry: Duration::ZERO,
     }
 }
 

@@ -280,3 +280,41 @@ fn each_kind_answers_to_its_own_dialects() {
     assert_eq!(storages.rules().len(), 6);
     assert!(storages.get(&"tape".into()).is_some() && storages.get(&"x".into()).is_none());
 }
+
+#[test]
+fn an_own_storage_goes_before_the_place_that_the_access_source_names() {
+    let storages = Storages::new(vec![rule("own", s3("b", None), "clips", None)]);
+    let signed = ObjectLocation {
+        storage: "label-studio".into(),
+        epoch: 9,
+        bucket: "s3://b".into(),
+        key: "clips/a".into(),
+    };
+    let at = |place: &Place, of_project: &[&str], uri: &str| {
+        let permit = permit(of_project, uri).at(place.clone());
+        let object = storages.resolve(&permit).expect("there is a place");
+        (object.location().clone(), object.delivery())
+    };
+    let own = ("own".into(), Delivery::Proxy);
+    let application = (APPLICATION.into(), Delivery::Application);
+    let theirs = (signed.storage.clone(), Delivery::Proxy);
+    let signed = Place::Signed(signed);
+    for (place, of_project, uri, expected) in [
+        (&signed, &["own"][..], "s3://b/clips/a", &own),
+        (&Place::Application, &["own"], "s3://b/clips/a", &own),
+        // The project does not use the own storage, or its prefix rules the object out.
+        (&signed, &[], "s3://b/clips/a", &theirs),
+        (&signed, &["own"], "s3://b/other/a", &theirs),
+        (
+            &Place::Application,
+            &["own"],
+            "s3://b/other/a",
+            &application,
+        ),
+    ] {
+        let (location, delivery) = at(place, of_project, uri);
+        assert_eq!((location.storage, delivery), *expected, "{uri}");
+    }
+    let (location, _) = at(&signed, &[], "s3://b/clips/a");
+    assert_eq!(Place::Signed(location), signed, "taken as it is");
+}

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
 
+use super::caps::Place;
 use super::exchange::Exchange;
 use crate::telemetry::Abort;
 
@@ -26,7 +27,22 @@ pub struct Body {
     frames: Option<Frames>,
     first: Option<Bytes>,
     left: Option<u64>,
+    /// Whether there is an end to come, though its place is not known.
+    ends: bool,
     exchange: Option<Exchange>,
+    place: Option<Place>,
+}
+
+/// The last frame, which keeps the body's place until it has left.
+struct Last {
+    frame: Bytes,
+    _place: Place,
+}
+
+impl AsRef<[u8]> for Last {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
+    }
 }
 
 impl Body {
@@ -37,7 +53,9 @@ impl Body {
             frames: None,
             first: Some(bytes).filter(|bytes| !bytes.is_empty()),
             left,
+            ends: true,
             exchange: None,
+            place: None,
         }
     }
 
@@ -52,8 +70,28 @@ impl Body {
             frames: Some(frames),
             first: Some(first),
             left: Some(length),
+            ends: true,
             exchange: None,
+            place: None,
         }
+    }
+
+    /// What `frames` bring, to their end: exactly `length` bytes where it is known.
+    pub fn relayed(frames: Frames, length: Option<u64>) -> Self {
+        Self {
+            frames: Some(frames).filter(|_| length != Some(0)),
+            first: None,
+            left: length,
+            ends: true,
+            exchange: None,
+            place: None,
+        }
+    }
+
+    /// The same with its frames let through by `guard`.
+    pub fn guarded(mut self, guard: impl FnOnce(Frames) -> Frames) -> Self {
+        self.frames = self.frames.take().map(guard);
+        self
     }
 
     /// Frames without a known end (server-sent events).
@@ -62,7 +100,9 @@ impl Body {
             frames: Some(frames),
             first: None,
             left: None,
+            ends: false,
             exchange: None,
+            place: None,
         }
     }
 
@@ -72,7 +112,13 @@ impl Body {
         self
     }
 
-    fn hand_out(&mut self, bytes: Bytes) -> Frame<Bytes> {
+    /// The part of what all may hold that this body takes, until its last byte has left.
+    pub fn held_by(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    fn hand_out(&mut self, mut bytes: Bytes) -> Frame<Bytes> {
         if let Some(exchange) = &mut self.exchange {
             exchange.sent(bytes.len());
         }
@@ -83,6 +129,10 @@ impl Body {
             // Whole: the line is written now, not when hyper gets around to dropping the body.
             self.frames = None;
             self.exchange = None;
+            if let Some(place) = self.place.take() {
+                let (frame, _place) = (bytes, place);
+                bytes = Bytes::from_owner(Last { frame, _place });
+            }
         }
         Frame::data(bytes)
     }
@@ -114,7 +164,11 @@ impl http_body::Body for Body {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(bytes))) => Poll::Ready(Some(Ok(self.hand_out(bytes)))),
             Poll::Ready(Some(Err(reason))) => Poll::Ready(Some(Err(self.cut(reason)))),
-            Poll::Ready(None) if self.left.is_none() => Poll::Ready(None),
+            Poll::Ready(None) if self.left.is_none() => {
+                self.frames = None;
+                self.exchange = None;
+                Poll::Ready(None)
+            }
             // Frames that end before the length was reached would look whole to nobody, but never rely on that.
             Poll::Ready(None) => Poll::Ready(Some(Err(self.cut(Abort::Storage)))),
         }
@@ -133,9 +187,9 @@ impl http_body::Body for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         if let Some(exchange) = &mut self.exchange
-            && self.left.is_some_and(|left| left > 0)
+            && self.left.map_or(self.ends, |left| left > 0)
         {
-            exchange.aborted(Abort::ClientGone);
+            exchange.dropped();
         }
     }
 }

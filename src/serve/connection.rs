@@ -4,11 +4,11 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response, Version};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::service::Service;
@@ -19,7 +19,12 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::watch::{Activity, InFlight, Timeouts, Verdict, Watch};
+use super::error::Failure;
+use super::head::TwoLengths;
+use super::offer::{self, WatchedBody};
+use super::request::RequestError;
+use super::screen::{Screen, Seen};
+use super::watch::{Activity, Timeouts, Verdict, Watch};
 
 /// The longest head: cookies and a token of 8 KiB, a URI of 8 KiB, and room. Also how much of a body waits in hyper
 /// before the socket takes it: past it a body is not asked for its next frame.
@@ -31,8 +36,20 @@ const MAX_SEND_BUFFER: usize = 128 << 10;
 /// How often a silent HTTP/2 client is asked whether it is there, and how long it may take to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a refusal of a head that did not come may take to be sent.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Records a request that never became one, and makes the answer to it.
+pub type Refusal = dyn Fn(&Failure) -> Response<Bytes> + Send + Sync;
+
+/// How a connection is held to its word.
+#[derive(Clone)]
+pub(super) struct Terms {
+    pub(super) timeouts: Timeouts,
+    pub(super) refusal: Option<Arc<Refusal>>,
+}
 
 /// Owns the tasks of all connections: `finish` asks them to end, `cut` ends them.
 #[derive(Clone, Debug, Default)]
@@ -40,14 +57,17 @@ pub(super) struct Tasks {
     pub(super) tracker: TaskTracker,
     pub(super) finish: CancellationToken,
     pub(super) cut: CancellationToken,
+    /// How long an HTTP/2 stream's window may stay shut.
+    pub(super) patience: Duration,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     /// Runs an HTTP/2 stream.
     fn execute(&self, stream: F) {
-        let cut = self.cut.clone();
+        let (cut, patience) = (self.cut.clone(), self.patience);
         self.tracker.spawn(async move {
-            cut.run_until_cancelled(stream).await;
+            cut.run_until_cancelled(offer::until_refused(stream, patience))
+                .await;
         });
     }
 }
@@ -57,23 +77,26 @@ pub(super) async fn serve<IO, S, B>(
     io: IO,
     service: S,
     activity: Arc<Activity>,
-    timeouts: Timeouts,
+    terms: &Terms,
     tasks: &Tasks,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Future: Send + 'static,
     S::Error: Into<BoxError> + 'static,
-    B: Body + Unpin + Send + 'static,
-    B::Data: Send,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<BoxError>,
 {
     let builder = builder(tasks.clone());
+    let (io, seen) = Screen::new(io);
     let service = Watched {
         service,
         activity: Arc::clone(&activity),
+        seen: Arc::clone(&seen),
     };
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
+    let timeouts = terms.timeouts;
+    let mut connection =
+        std::pin::pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
     let mut watch = Watch::new(timeouts, Instant::now());
     let mut look = tokio::time::interval(timeouts.interval());
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -83,6 +106,7 @@ pub(super) async fn serve<IO, S, B>(
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "a connection ended early");
+                    terms.record_hypers_own_answer(&error);
                 }
                 return;
             }
@@ -90,9 +114,17 @@ pub(super) async fn serve<IO, S, B>(
                 finishing = true;
                 connection.as_mut().graceful_shutdown();
             }
-            now = look.tick() => match watch.verdict(activity.seen(), now) {
+            now = look.tick() => match watch.verdict(activity.seen(seen.mid_head()), now) {
                 Verdict::Keep => {}
                 Verdict::Finish => connection.as_mut().graceful_shutdown(),
+                Verdict::Late => {
+                    tracing::debug!("no whole request came in time");
+                    if let Some(refusal) = terms.refusal.as_ref().filter(|_| seen.mid_head()) {
+                        seen.say(on_the_wire(&refusal(&Failure::RequestTimeout)));
+                        let _ = tokio::time::timeout(LAST_WORD, connection.as_mut()).await;
+                    }
+                    return;
+                }
                 Verdict::Cut(reason) => {
                     tracing::debug!(reason, "a connection was cut");
                     return;
@@ -100,6 +132,37 @@ pub(super) async fn serve<IO, S, B>(
             },
         }
     }
+}
+
+impl Terms {
+    /// What hyper cannot read it answers itself: 400 or 431, without a document, and closes.
+    fn record_hypers_own_answer(&self, error: &BoxError) {
+        let (Some(refusal), Some(error)) = (&self.refusal, error.downcast_ref::<hyper::Error>())
+        else {
+            return;
+        };
+        if error.is_parse_too_large() {
+            refusal(&Failure::HeaderFieldsTooLarge);
+        } else if error.is_parse() {
+            refusal(&Failure::Request(RequestError::Malformed));
+        }
+    }
+}
+
+/// An answer as HTTP/1.1 has it (RFC 9112 §4), the last on its connection.
+fn on_the_wire(response: &Response<Bytes>) -> Bytes {
+    let status = response.status();
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut wire = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
+    for (name, value) in response.headers() {
+        wire.extend_from_slice(name.as_ref());
+        wire.extend_from_slice(b": ");
+        wire.extend_from_slice(value.as_bytes());
+        wire.extend_from_slice(b"\r\n");
+    }
+    wire.extend_from_slice(b"connection: close\r\n\r\n");
+    wire.extend_from_slice(response.body());
+    Bytes::from(wire)
 }
 
 fn builder(tasks: Tasks) -> auto::Builder<Tasks> {
@@ -125,50 +188,29 @@ fn builder(tasks: Tasks) -> auto::Builder<Tasks> {
 struct Watched<S> {
     service: S,
     activity: Arc<Activity>,
+    seen: Arc<Seen>,
 }
 
 impl<S, B> Service<Request<Incoming>> for Watched<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Future: Send + 'static,
+    B: Body<Data = Bytes> + Unpin,
 {
     type Response = Response<WatchedBody<B>>;
     type Error = S::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let guard = self.activity.begin(request.version() == Version::HTTP_2);
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let http2 = request.version() == Version::HTTP_2;
+        if self.seen.two_lengths() {
+            request.extensions_mut().insert(TwoLengths);
+        }
+        let guard = self.activity.begin(http2);
         let response = self.service.call(request);
         Box::pin(async move {
-            Ok(response.await?.map(|body| WatchedBody {
-                body,
-                _guard: guard,
-            }))
+            let response = response.await?;
+            Ok(response.map(|body| WatchedBody::new(body, http2, guard)))
         })
-    }
-}
-
-struct WatchedBody<B> {
-    body: B,
-    _guard: InFlight,
-}
-
-impl<B: Body + Unpin> Body for WatchedBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

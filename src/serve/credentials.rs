@@ -19,6 +19,7 @@ pub fn credentials<'a>(parts: &'a Parts, cookie_name: &str, query_token: bool) -
         bearer: bearer(&parts.headers),
         cookie: cookie(&parts.headers, cookie_name),
         query: parameter(&parts.uri, "token").filter(|_| query_token && reads),
+        headers: &parts.headers,
     }
 }
 

@@ -2,26 +2,30 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::Body;
+use super::caps::Caps;
 use super::error::Failure;
 use super::exchange::{Exchange, Recorder};
-use super::gate::Gate;
+use super::gate::{Gate, reason};
 use super::listener::Peer;
-use super::request::Route;
-use super::{media, session};
+use super::request::{RequestError, Route};
+use super::upstream::{Hop, Tunnels, Upstream, upload};
+use super::{head, media, session};
 use crate::authority::Target;
-use crate::telemetry::{self, TraceContext};
+use crate::telemetry::{self, Reason, TraceContext};
 
 /// No route wants a request's body; this much is read so that the connection may go on, and no more.
 const MAX_REQUEST_BODY: usize = 64 << 10;
@@ -40,21 +44,36 @@ pub struct Desk {
     pub gate: Arc<ArcSwap<Gate>>,
     /// Where they are recorded.
     pub recorder: Recorder,
+    /// What all annotators together may hold.
+    pub caps: Arc<Caps>,
     /// What comes before the routes, if anything.
     pub front: Option<Arc<dyn Front>>,
+    /// Connections that were upgraded.
+    pub tunnels: Tunnels,
 }
 
 /// A connection's service.
 #[derive(Clone)]
-pub struct Service(Arc<Desk>);
+pub struct Service {
+    desk: Arc<Desk>,
+    peer: Peer,
+}
 
 impl Desk {
     /// The service of one connection.
-    pub fn service(self: Arc<Self>, _peer: Peer) -> Service {
-        Service(self)
+    pub fn service(self: Arc<Self>, peer: Peer) -> Service {
+        Service { desk: self, peer }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Records what came in place of a request, and gives the answer to it.
+    pub fn refuse_unread(&self, failure: &Failure) -> Response<Bytes> {
+        let mut exchange = Exchange::unread(&self.recorder);
+        exchange.answered(failure.status());
+        tracing::debug!(request_id = %exchange.request_id(), "{failure}");
+        failure.respond(exchange.request_id())
+    }
+
+    async fn answer(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
         let (parts, incoming) = request.into_parts();
         let traceparent = parts
             .headers
@@ -62,35 +81,86 @@ impl Desk {
             .and_then(|value| value.to_str().ok());
         let trace = TraceContext::take_up(traceparent);
         let mut exchange = Exchange::begin(&self.recorder, &parts.method, &trace);
-        if let Some(answer) = self.front.as_ref().and_then(|front| front.answer(&parts)) {
+        let checked = head::check(&parts);
+        let front = self.front.as_ref().filter(|_| checked.is_ok());
+        if let Some(answer) = front.and_then(|front| front.answer(&parts)) {
             return finish(answer, exchange);
         }
-        let drained = drain(incoming).await;
+        let checked = match checked {
+            // One place too many: nothing is begun, and the client comes back elsewhere.
+            Ok(()) if peer.crowded => Err(Failure::Overloaded),
+            checked => checked.map_err(Failure::from),
+        };
+        let gate = self.gate.load_full();
+        if checked.is_ok()
+            && let Ok(route) = Route::of(&parts.uri)
+            && let Some(upstream) = gate.application_for(&route)
+        {
+            return self
+                .pass_on(&gate, upstream, (parts, incoming), peer, &trace, exchange)
+                .await;
+        }
+        let read = match checked {
+            Ok(()) => drain(incoming).await,
+            Err(failure) => Err(failure),
+        };
         // Taken only now: a client may have stretched its request over a reload.
         let gate = self.gate.load_full();
-        let answered = match drained {
+        let unread = read.is_err();
+        let answered = match read {
             Ok(()) => {
-                let route = self.route(&gate, &parts, &trace, &mut exchange);
+                let route = self.route(&gate, &parts, (peer, &trace), &mut exchange);
                 // A panic in one request is that request's failure and nobody else's.
                 let caught = std::panic::AssertUnwindSafe(route).catch_unwind().await;
                 caught.unwrap_or(Err(Failure::Internal("a panic while answering")))
             }
             Err(failure) => Err(failure),
         };
-        let closes = matches!(
-            answered,
-            Err(Failure::ContentTooLarge | Failure::RequestTimeout)
-        );
         let mut response =
             answered.unwrap_or_else(|failure| refuse(&failure, &parts, &mut exchange));
-        if closes {
-            // What is left of the body is not read; the next bytes on this connection would not be a request.
-            response.headers_mut().insert(
-                header::CONNECTION,
-                header::HeaderValue::from_static("close"),
-            );
+        // What is left of a body that was not read would be taken for the next request.
+        if unread || head::closes(&parts) {
+            head::close(response.headers_mut());
         }
         gate.cors.decorate(&parts.headers, response.headers_mut());
+        secure(&gate, &mut response);
+        finish(response, exchange)
+    }
+
+    /// What is no route of ours goes to the application, its body unread; its answer is not decorated.
+    async fn pass_on(
+        &self,
+        gate: &Gate,
+        upstream: &Upstream,
+        (parts, incoming): (Parts, Incoming),
+        peer: Peer,
+        trace: &TraceContext,
+        mut exchange: Exchange,
+    ) -> Response<Body> {
+        exchange.routed(telemetry::Route::Upstream);
+        let has_body = !incoming.is_end_stream();
+        let hop = Hop {
+            peer,
+            trace,
+            request_id: exchange.request_id(),
+            tunnels: &self.tunnels,
+        };
+        let forwarded = upstream.forward(&parts, has_body.then(|| upload(incoming)), &hop);
+        let caught = std::panic::AssertUnwindSafe(forwarded).catch_unwind().await;
+        let forwarded =
+            caught.unwrap_or(Err(Failure::Internal("a panic while passing a request on")));
+        let mut response = forwarded.unwrap_or_else(|failure| {
+            let mut response = refuse(&failure, &parts, &mut exchange);
+            if has_body {
+                head::close(response.headers_mut());
+            }
+            gate.cors.decorate(&parts.headers, response.headers_mut());
+            response
+        });
+        secure(gate, &mut response);
+        if head::closes(&parts) {
+            head::close(response.headers_mut());
+        }
         finish(response, exchange)
     }
 
@@ -98,7 +168,7 @@ impl Desk {
         &self,
         gate: &Gate,
         parts: &Parts,
-        trace: &TraceContext,
+        from: (Peer, &TraceContext),
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Failure> {
         let route = Route::of(&parts.uri)?;
@@ -113,8 +183,9 @@ impl Desk {
         match route {
             Route::Media(target) => {
                 exchange.about(&target);
-                media::answer(self, gate, parts, target, trace, exchange).await
+                media::answer(self, gate, parts, target, from, exchange).await
             }
+            Route::Session if !gate.exchanges_tokens => Err(Failure::NoSuchRoute),
             Route::Session => session::answer(gate, parts, &self.recorder, exchange).await,
             Route::Other => Err(Failure::NoSuchRoute),
         }
@@ -127,8 +198,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let desk = self.0.clone();
-        Box::pin(async move { Ok(desk.answer(request).await) })
+        let Self { desk, peer } = self.clone();
+        Box::pin(async move { Ok(desk.answer(peer, request).await) })
     }
 }
 
@@ -160,13 +231,33 @@ async fn drain(incoming: Incoming) -> Result<(), Failure> {
     match tokio::time::timeout(REQUEST_BODY_TIMEOUT, read).await {
         Err(_) => Err(Failure::RequestTimeout),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::ContentTooLarge),
-        Ok(Err(_)) => Err(Failure::RequestTimeout),
+        Ok(Err(error)) => Err(broken_body(error.as_ref())),
         Ok(Ok(())) => Ok(()),
+    }
+}
+
+/// A body whose chunks are none (RFC 9112 §7.1), or that its client broke off.
+fn broken_body(error: &(dyn std::error::Error + 'static)) -> Failure {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let io = causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    let mut kinds = io.map(std::io::Error::kind);
+    let malformed = |kind| matches!(kind, ErrorKind::InvalidInput | ErrorKind::InvalidData);
+    if kinds.any(malformed) {
+        RequestError::BadFraming.into()
+    } else {
+        Failure::RequestTimeout
     }
 }
 
 fn refuse(failure: &Failure, parts: &Parts, exchange: &mut Exchange) -> Response<Body> {
     let status = failure.status();
+    match failure {
+        Failure::Denied(denied) => exchange.refused(status, reason(*denied)),
+        Failure::Auth(_) if status == StatusCode::UNAUTHORIZED => {
+            exchange.refused(status, Reason::Unauthenticated);
+        }
+        _ => {}
+    }
     let request_id = exchange.request_id();
     if status.is_server_error() {
         tracing::warn!(%request_id, status = status.as_u16(), "{failure}");
@@ -183,17 +274,19 @@ fn refuse(failure: &Failure, parts: &Parts, exchange: &mut Exchange) -> Response
     })
 }
 
+/// Keeps browsers with TLS, for the whole host; what the application says of it itself stays.
+fn secure(gate: &Gate, response: &mut Response<Body>) {
+    if let Some(hsts) = &gate.hsts {
+        let field = response
+            .headers_mut()
+            .entry(header::STRICT_TRANSPORT_SECURITY);
+        field.or_insert_with(|| hsts.clone());
+    }
+}
+
 fn finish(response: Response<Body>, mut exchange: Exchange) -> Response<Body> {
     exchange.answered(response.status());
     response.map(|body| body.recorded(exchange))
-}
-
-impl From<super::limits::RetryAfter> for Failure {
-    fn from(limit: super::limits::RetryAfter) -> Self {
-        Self::TooManyRequests {
-            retry_after: limit.0,
-        }
-    }
 }
 
 #[cfg(test)]

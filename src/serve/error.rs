@@ -7,10 +7,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
+use super::limits::RetryAfter;
 use super::request::RequestError;
+use super::upstream::UpstreamError;
 use crate::access::Denied;
 use crate::auth::AuthError;
 use crate::authority::AuthorityError;
@@ -50,11 +52,8 @@ pub enum Failure {
     #[error("the object's type is not acceptable")]
     NotAcceptable,
     /// The annotator is over a limit of theirs.
-    #[error("too many requests")]
-    TooManyRequests {
-        /// When one more would be within it.
-        retry_after: Duration,
-    },
+    #[error(transparent)]
+    TooManyRequests(#[from] RetryAfter),
     /// The gateway is over a limit of its own.
     #[error("overloaded")]
     Overloaded,
@@ -67,9 +66,18 @@ pub enum Failure {
     /// The request's fields are too many or too large (RFC 6585 §5).
     #[error("the request's header fields are too large")]
     HeaderFieldsTooLarge,
+    /// The request is malformed or could be understood in two ways; the reason is for the log.
+    #[error("not forwarded: {0}")]
+    BadRequest(&'static str),
+    /// The annotation application gave no answer.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
     /// There is no such route.
     #[error("no such route")]
     NoSuchRoute,
+    /// Only the annotation application has it, and this gateway is not in front of one.
+    #[error("the annotation application holds the media, and there is no server.upstream")]
+    NotPassedOn,
     /// A fault of the gateway's own; the reason is for the log.
     #[error("internal error: {0}")]
     Internal(&'static str),
@@ -91,6 +99,22 @@ const fn problem(status: StatusCode, name: &'static str, title: &'static str) ->
         title,
     }
 }
+
+const ACCESS_UNAVAILABLE: Problem = problem(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "access-unavailable",
+    "Access cannot be checked at the moment",
+);
+const NOT_SERVED: Problem = problem(
+    StatusCode::BAD_GATEWAY,
+    "storage-not-served",
+    "The storage cannot be served so",
+);
+const INVALID_CREDENTIAL: Problem = problem(
+    StatusCode::UNAUTHORIZED,
+    "invalid-credential",
+    "The credential is not valid",
+);
 
 impl Failure {
     /// The status of the answer.
@@ -146,13 +170,11 @@ impl Failure {
             let retry_after = told.unwrap_or(RETRY_AFTER_UNAVAILABLE);
             headers.insert(header::RETRY_AFTER, seconds(retry_after));
         }
-        if let Self::Auth(error) = self
-            && status == StatusCode::UNAUTHORIZED
-        {
+        if status == StatusCode::UNAUTHORIZED {
             // RFC 6750 §3.1: a client that sent no credential is told no error.
-            let challenge = match error {
-                AuthError::Missing | AuthError::NoKeys => r#"Bearer realm="lockgate""#,
-                AuthError::Invalid(_) => r#"Bearer realm="lockgate", error="invalid_token""#,
+            let challenge = match self {
+                Self::Auth(AuthError::Missing) => r#"Bearer realm="lockgate""#,
+                _ => r#"Bearer realm="lockgate", error="invalid_token""#,
             };
             headers.insert(
                 header::WWW_AUTHENTICATE,
@@ -162,8 +184,13 @@ impl Failure {
         if let Self::Request(RequestError::MethodNotAllowed { allow }) = self {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
-        if let Self::TooManyRequests { retry_after } = self {
-            headers.insert(header::RETRY_AFTER, seconds(*retry_after));
+        if let Self::TooManyRequests(limit) = self {
+            headers.insert(header::RETRY_AFTER, seconds(limit.after));
+            let [policy, left] = limit.fields();
+            let fields = [("ratelimit-policy", policy), ("ratelimit", left)];
+            for (name, value) in fields {
+                headers.extend(value.map(|value| (HeaderName::from_static(name), value)));
+            }
         }
         if let Self::RangeNotSatisfiable(Unsatisfiable { complete_length }) = self
             && let Ok(value) = HeaderValue::try_from(format!("bytes */{complete_length}"))
@@ -178,11 +205,8 @@ impl Failure {
             Self::Request(error) => request_problem(error),
             Self::Auth(error) => auth_problem(error),
             Self::Denied(error) => denied_problem(*error),
-            Self::Authority(AuthorityError::Unavailable(_)) => problem(
-                S::SERVICE_UNAVAILABLE,
-                "access-unavailable",
-                "Access cannot be checked at the moment",
-            ),
+            Self::Authority(AuthorityError::Unavailable(_)) => ACCESS_UNAVAILABLE,
+            Self::Authority(AuthorityError::NotAuthenticated) => INVALID_CREDENTIAL,
             Self::Content(error) => content_problem(error),
             Self::RangeNotSatisfiable(_) => problem(
                 S::RANGE_NOT_SATISFIABLE,
@@ -199,7 +223,7 @@ impl Failure {
                 "not-acceptable",
                 "The media has another type",
             ),
-            Self::TooManyRequests { .. } => problem(
+            Self::TooManyRequests(_) => problem(
                 S::TOO_MANY_REQUESTS,
                 "too-many-requests",
                 "Too many requests",
@@ -222,7 +246,23 @@ impl Failure {
                 "header-fields-too-large",
                 "The header fields are too large",
             ),
+            Self::BadRequest(_) => problem(
+                S::BAD_REQUEST,
+                "bad-request",
+                "The request cannot be forwarded",
+            ),
+            Self::Upstream(UpstreamError::Unavailable(_) | UpstreamError::Protocol(_)) => problem(
+                S::BAD_GATEWAY,
+                "upstream-unavailable",
+                "The application is not available at the moment",
+            ),
+            Self::Upstream(UpstreamError::TimedOut) => problem(
+                S::GATEWAY_TIMEOUT,
+                "upstream-timeout",
+                "The application did not answer in time",
+            ),
             Self::NoSuchRoute => problem(S::NOT_FOUND, "no-such-route", "There is nothing here"),
+            Self::NotPassedOn => NOT_SERVED,
             Self::Internal(_) => problem(S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
     }
@@ -249,6 +289,24 @@ fn request_problem(error: &RequestError) -> Problem {
             "method-not-allowed",
             "The method is not allowed here",
         ),
+        RequestError::BadHost => {
+            problem(S::BAD_REQUEST, "bad-host", "The host is missing or not one")
+        }
+        RequestError::BadFraming => problem(
+            S::BAD_REQUEST,
+            "bad-framing",
+            "The content's length cannot be understood",
+        ),
+        RequestError::Malformed => problem(
+            S::BAD_REQUEST,
+            "malformed",
+            "The request cannot be understood",
+        ),
+        RequestError::TooManyFields => problem(
+            S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "header-fields-too-large",
+            "The header fields are too large",
+        ),
         RequestError::UriTooLong => problem(S::URI_TOO_LONG, "uri-too-long", "The URI is too long"),
     }
 }
@@ -257,11 +315,8 @@ fn auth_problem(error: &AuthError) -> Problem {
     use StatusCode as S;
     match error {
         AuthError::Missing => problem(S::UNAUTHORIZED, "no-credential", "No credential was sent"),
-        AuthError::Invalid(_) => problem(
-            S::UNAUTHORIZED,
-            "invalid-credential",
-            "The credential is not valid",
-        ),
+        AuthError::Invalid(_) => INVALID_CREDENTIAL,
+        AuthError::Unavailable(_) => ACCESS_UNAVAILABLE,
         AuthError::NoKeys => problem(
             S::SERVICE_UNAVAILABLE,
             "no-keys",
@@ -326,11 +381,7 @@ fn content_problem(error: &ContentError) -> Problem {
             "storage-timeout",
             "Storage did not answer in time",
         ),
-        ContentError::NoStore(_) | ContentError::CannotPresign(_) => problem(
-            S::BAD_GATEWAY,
-            "storage-not-served",
-            "The storage cannot be served so",
-        ),
+        ContentError::NoStore(_) | ContentError::CannotPresign(_) => NOT_SERVED,
     }
 }
 

@@ -7,22 +7,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{self, Tasks};
+pub use super::connection::Refusal;
+use super::connection::{self, Tasks, Terms};
+use super::places::{Place, Places};
 use super::sending::Sending;
 use super::tls::Tls;
 pub use super::watch::Timeouts;
 use super::watch::{Activity, Counted};
 use crate::cache::arena::Arena;
 
-/// Connections at once; more wait in the kernel's queue. At some 30 KB each with TLS this is 600 MB, and it stays below
+/// Connections at once; more are told so. At some 30 KB each with TLS this is 600 MB, and it stays below
 /// the 65,536 file descriptors that a service is commonly given, storage's own connections included.
 pub const MAX_CONNECTIONS: usize = 20_000;
 /// Connections that the kernel may queue: a reload of a page full of thumbnails by many annotators at once.
@@ -42,16 +44,19 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Whether the connection is TLS.
     pub tls: bool,
+    /// There is no place for it: it is to be sent away.
+    pub crowded: bool,
 }
 
 /// A bound socket, and how its connections are served.
-#[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     tls: Option<Arc<Tls>>,
     timeouts: Timeouts,
     max_connections: usize,
     arena: Option<Arc<Arena>>,
+    refusal: Option<Arc<Refusal>>,
+    cut: CancellationToken,
 }
 
 impl Listener {
@@ -78,6 +83,8 @@ impl Listener {
             timeouts: Timeouts::default(),
             max_connections: MAX_CONNECTIONS,
             arena: None,
+            refusal: None,
+            cut: CancellationToken::new(),
         })
     }
 
@@ -97,6 +104,19 @@ impl Listener {
     /// What lies in this arena is sent to plain connections without a copy.
     pub fn sending_from(self, arena: Option<Arc<Arena>>) -> Self {
         Self { arena, ..self }
+    }
+
+    /// With what records the requests that never became one, and answers where hyper does not.
+    pub fn with_refusal(self, refusal: Arc<Refusal>) -> Self {
+        Self {
+            refusal: Some(refusal),
+            ..self
+        }
+    }
+
+    /// Cancels `cut` when what still runs at the end of the drain is cut.
+    pub fn with_cut(self, cut: CancellationToken) -> Self {
+        Self { cut, ..self }
     }
 
     /// The address, with the port that the system chose where it was 0.
@@ -120,25 +140,33 @@ impl Listener {
         S: Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
         S::Future: Send + 'static,
         S::Error: Into<BoxError> + 'static,
-        B: Body + Unpin + Send + 'static,
-        B::Data: Send,
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let tasks = Tasks::default();
+        let tasks = Tasks {
+            cut: self.cut.clone(),
+            patience: self.timeouts.write,
+            ..Tasks::default()
+        };
         // If this future is dropped, so are its connections.
         let _cut_when_dropped = tasks.cut.clone().drop_guard();
-        let places = Arc::new(Semaphore::new(self.max_connections));
+        let places = Places::new(self.max_connections);
         while let Some((place, stream, address)) = self.next(&places, &shutdown).await {
             let peer = Peer {
                 address,
                 tls: self.tls.is_some(),
+                crowded: place.crowded,
+            };
+            let terms = Terms {
+                timeouts: place.timeouts(self.timeouts),
+                refusal: self.refusal.clone(),
             };
             let connection = handle(
                 stream,
                 self.tls.clone(),
                 self.arena.clone(),
                 make_service(peer),
-                self.timeouts,
+                terms,
                 tasks.clone(),
             );
             let cut = tasks.cut.clone();
@@ -153,7 +181,7 @@ impl Listener {
         tasks.tracker.close();
         // Time's up is no error: what is left is counted and cut.
         let _ = tokio::time::timeout(drain, tasks.tracker.wait()).await;
-        let left = self.max_connections - places.available_permits();
+        let left = places.taken();
         tasks.cut.cancel();
         tasks.tracker.wait().await;
         left
@@ -162,14 +190,14 @@ impl Listener {
     /// The next connection and its place; none: shutdown. A connection is only taken when there is a place for it.
     async fn next(
         &self,
-        places: &Arc<Semaphore>,
+        places: &Places,
         shutdown: &CancellationToken,
-    ) -> Option<(tokio::sync::OwnedSemaphorePermit, TcpStream, SocketAddr)> {
+    ) -> Option<(Place, TcpStream, SocketAddr)> {
         let next = async {
-            let place = Arc::clone(places).acquire_owned().await.ok()?;
+            let place = places.next().await?;
             loop {
                 match self.socket.accept().await {
-                    Ok((stream, address)) => return Some((place, stream, address)),
+                    Ok((stream, address)) => return Some((places.better(place), stream, address)),
                     Err(error) if concerns_one_connection(&error) => {}
                     Err(error) => {
                         tracing::warn!(%error, "no connection can be taken");
@@ -198,14 +226,13 @@ async fn handle<S, B>(
     tls: Option<Arc<Tls>>,
     arena: Option<Arc<Arena>>,
     service: S,
-    timeouts: Timeouts,
+    terms: Terms,
     tasks: Tasks,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Future: Send + 'static,
     S::Error: Into<BoxError> + 'static,
-    B: Body + Unpin + Send + 'static,
-    B::Data: Send,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<BoxError>,
 {
     // Heads and last frames are small: they must not wait for the client's acknowledgement (RFC 896).
@@ -216,14 +243,12 @@ async fn handle<S, B>(
     let activity = Arc::new(Activity::default());
     let Some(tls) = tls else {
         let stream = Counted::new(Sending::new(stream, arena), Arc::clone(&activity));
-        return connection::serve(stream, service, activity, timeouts, &tasks).await;
+        return connection::serve(stream, service, activity, &terms, &tasks).await;
     };
     let stream = Counted::new(stream, Arc::clone(&activity));
-    let handshake = tokio::time::timeout(timeouts.handshake, tls.acceptor().accept(stream));
+    let handshake = tokio::time::timeout(terms.timeouts.handshake, tls.acceptor().accept(stream));
     match tasks.finish.run_until_cancelled(handshake).await {
-        Some(Ok(Ok(stream))) => {
-            connection::serve(stream, service, activity, timeouts, &tasks).await
-        }
+        Some(Ok(Ok(stream))) => connection::serve(stream, service, activity, &terms, &tasks).await,
         Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
         Some(Err(_)) => tracing::debug!("a TLS handshake took too long"),
         None => {}

@@ -7,7 +7,8 @@ use std::time::{Instant, SystemTime};
 use http::Response;
 use http::request::Parts;
 
-use super::accept::acceptable;
+use super::accept::{acceptable, is_data};
+use super::application;
 use super::body::Body;
 use super::content_type::ContentType;
 use super::credentials::credentials;
@@ -15,15 +16,18 @@ use super::desk::Desk;
 use super::error::Failure;
 use super::exchange::Exchange;
 use super::gate::Gate;
-use super::limits::StreamGuard;
+use super::limits::{Pace, RetryAfter};
+use super::listener::Peer;
 use super::preconditions::Verdict;
-use super::recheck::{ASK_EVERY, Begun, Recheck, rechecked};
+use super::recheck::{ASK_EVERY, Begun, Recheck, Source, rechecked};
 use super::request::MediaRequest;
 use super::response::{self, Selected, media_head};
+use super::upstream::Hop;
 use crate::auth::Annotator;
 use crate::authority::Target;
 use crate::backend::{BackendError, PresignOptions};
 use crate::content::{ContentError, FirstRead, Opened};
+use crate::ids::ProjectId;
 use crate::object::ObjectMeta;
 use crate::project::Delivery;
 use crate::range::{ByteRange, RangeSpec};
@@ -38,6 +42,7 @@ struct Permitted<'a> {
     request: MediaRequest,
     annotator: Arc<Annotator>,
     object: ResolvedObject,
+    project: Option<ProjectId>,
     admitted_at: Instant,
     traceparent: String,
 }
@@ -48,10 +53,11 @@ pub async fn answer(
     gate: &Gate,
     parts: &Parts,
     target: Target,
-    trace: &TraceContext,
+    (peer, trace): (Peer, &TraceContext),
     exchange: &mut Exchange,
 ) -> Result<Response<Body>, Failure> {
     let request = MediaRequest::from_parts(parts, target)?;
+    exchange.asked_for(&request.uri);
     let credentials = credentials(parts, gate.cookie.name(), true);
     let annotator = gate.authenticate(credentials, &desk.recorder).await?;
     exchange.asked_by(&annotator.subject);
@@ -60,10 +66,15 @@ pub async fn answer(
     let (permit, object) = gate
         .admit(&annotator, &request.target, &request.uri, &desk.recorder)
         .await?;
-    exchange.served_from(
-        permit.projects().first().map(|project| &project.id),
-        &object.location().storage,
-    );
+    let project = permit.projects().first().map(|project| project.id.clone());
+    exchange.served_from(project.as_ref(), &object.location().storage);
+    // After the decision: who is refused must not learn how busy a project is.
+    if let Some(project) = &project {
+        gate.project_limits.check_request(project)?;
+    }
+    if !is_data(&parts.headers) {
+        return Err(Failure::NotAcceptable);
+    }
     let traceparent = trace.child().header_value();
     let permitted = Permitted {
         desk,
@@ -72,12 +83,14 @@ pub async fn answer(
         request,
         annotator,
         object,
+        project,
         admitted_at,
         traceparent,
     };
     let answered = match permitted.object.delivery() {
         Delivery::Redirect => permitted.redirect().await,
         Delivery::Proxy => permitted.proxy(exchange).await,
+        Delivery::Application => permitted.pass_on(peer, trace, exchange).await,
     };
     // Storage may have taken its time: what was permitted then may no longer be.
     if admitted_at.elapsed() >= ASK_EVERY {
@@ -128,7 +141,8 @@ impl Permitted<'_> {
     async fn try_proxy(&self, exchange: &mut Exchange) -> Result<Response<Body>, Failure> {
         let request = &self.request;
         // Before storage is asked: a body too many costs it nothing.
-        let pace = self.gate.limits.begin_stream(&self.annotator.subject)?;
+        let place = self.desk.caps.begin()?;
+        let pace = self.pace()?;
         let opened = self.open(self.first_read()).await?;
         exchange.cached(opened.status());
         let meta = opened.meta();
@@ -159,8 +173,45 @@ impl Permitted<'_> {
         if request.head_only {
             return Ok(head.map(|()| Body::empty()));
         }
+        let place = place.hold(range.len())?;
         let body = self.body(&opened, &range, pace, exchange).await?;
-        Ok(head.map(|()| body))
+        Ok(head.map(|()| body.held_by(place)))
+    }
+
+    fn pace(&self) -> Result<Pace, RetryAfter> {
+        let limits = &self.gate.project_limits;
+        let project = self.project.as_ref();
+        Ok(Pace {
+            annotator: self.gate.limits.begin_stream(&self.annotator.subject)?,
+            project: project.map(|id| limits.begin_stream(id)).transpose()?,
+        })
+    }
+
+    /// The application's own answer, where only it has the media.
+    async fn pass_on(
+        &self,
+        peer: Peer,
+        trace: &TraceContext,
+        exchange: &Exchange,
+    ) -> Result<Response<Body>, Failure> {
+        let pace = self.pace()?;
+        let hop = Hop {
+            peer,
+            trace,
+            request_id: exchange.request_id(),
+            tunnels: &self.desk.tunnels,
+        };
+        let file_name = self.request.uri.file_name();
+        let answer = application::answer(self.gate, self.parts, &hop, file_name).await?;
+        let begun = Begun {
+            asked_at: self.admitted_at,
+            sent: 0,
+        };
+        let guard = |frames| {
+            let frames = Source::Application(frames);
+            rechecked(frames, self.recheck(), pace, begun)
+        };
+        Ok(answer.map(|body| body.guarded(guard)))
     }
 
     async fn open(&self, first: FirstRead) -> Result<Opened, ContentError> {
@@ -204,7 +255,7 @@ impl Permitted<'_> {
         &self,
         opened: &Opened,
         range: &ByteRange,
-        pace: StreamGuard,
+        pace: Pace,
         exchange: &mut Exchange,
     ) -> Result<Body, Failure> {
         let mut content = opened.stream(range);
@@ -219,6 +270,7 @@ impl Permitted<'_> {
             asked_at: self.admitted_at,
             sent,
         };
+        let content = Source::Content(Box::new(content));
         let rest = rechecked(content, self.recheck(), pace, begun);
         Ok(Body::media(first, rest, range.len()))
     }

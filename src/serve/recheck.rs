@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{TryStreamExt, stream};
 
 use super::body::Frames;
 use super::error::Failure;
 use super::exchange::Recorder;
 use super::gate::Gate;
-use super::limits::StreamGuard;
+use super::limits::Pace;
 use crate::access::Denied;
 use crate::auth::Annotator;
-use crate::authority::Target;
+use crate::authority::{AuthorityError, Target};
 use crate::backend::BackendError;
 use crate::cache::CHUNK_SIZE;
 use crate::content::{ContentError, ContentStream};
@@ -60,11 +60,32 @@ impl Recheck {
 
 /// A running body: what is read, who asks again, how fast.
 struct Running {
-    content: ContentStream,
+    source: Source,
     recheck: Recheck,
-    pace: StreamGuard,
+    pace: Pace,
     unasked: u64,
     asked_at: Instant,
+}
+
+/// Where a running body's frames come from.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one a body, and never moved in a hurry"
+)]
+pub enum Source {
+    /// A storage, through the cache.
+    Content(Box<ContentStream>),
+    /// The annotation application.
+    Application(Frames),
+}
+
+impl Source {
+    async fn next(&mut self) -> Result<Option<Bytes>, Abort> {
+        match self {
+            Self::Content(content) => content.next().await.map_err(|error| abort(&error)),
+            Self::Application(frames) => frames.try_next().await,
+        }
+    }
 }
 
 /// How a body stands when its first frame is at hand.
@@ -76,14 +97,9 @@ pub struct Begun {
 }
 
 /// The frames after the first.
-pub fn rechecked(
-    content: ContentStream,
-    recheck: Recheck,
-    pace: StreamGuard,
-    begun: Begun,
-) -> Frames {
+pub fn rechecked(source: Source, recheck: Recheck, pace: Pace, begun: Begun) -> Frames {
     let running = Running {
-        content,
+        source,
         recheck,
         pace,
         unasked: begun.sent,
@@ -97,10 +113,8 @@ pub fn rechecked(
 
 impl Running {
     async fn next(&mut self) -> Result<Option<Bytes>, Abort> {
-        let bytes = match self.content.next().await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(None),
-            Err(error) => return Err(abort(&error)),
+        let Some(bytes) = self.source.next().await? else {
+            return Ok(None);
         };
         self.pace.throttle(bytes.len() as u64).await;
         // Asked last: what was waited for may have taken long, and these bytes may no longer be theirs.
@@ -118,7 +132,7 @@ impl Running {
 fn lost(failure: &Failure) -> Abort {
     match failure {
         Failure::Denied(Denied::Expired) => Abort::Expired,
-        Failure::Authority(_) => Abort::AccessUnavailable,
+        Failure::Authority(AuthorityError::Unavailable(_)) => Abort::AccessUnavailable,
         _ => Abort::Revoked,
     }
 }

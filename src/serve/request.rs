@@ -48,6 +48,18 @@ pub enum RequestError {
         /// The methods that are, as `Allow` lists them.
         allow: &'static str,
     },
+    /// There is no host, more than one, or what stands there is none (RFC 9112 §3.2).
+    #[error("the request names no host, or more than one")]
+    BadHost,
+    /// Where the content ends can be read in two ways (RFC 9112 §6.3), or not at all.
+    #[error("the content's length cannot be understood")]
+    BadFraming,
+    /// More fields than are taken.
+    #[error("the request has too many fields")]
+    TooManyFields,
+    /// The head is none (RFC 9112 §3).
+    #[error("the request's head is malformed")]
+    Malformed,
     /// The request's target is longer than [`MAX_URI_LENGTH`].
     #[error("the request target is too long")]
     UriTooLong,

@@ -23,6 +23,11 @@ const SANDBOX: HeaderValue =
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
 
+/// `Strict-Transport-Security` (RFC 6797 §6.1): this host alone, for what its subdomains do is not known here.
+pub fn strict_transport_security(max_age: Duration) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("max-age={}", max_age.as_secs())).ok()
+}
+
 /// Which bytes of the object the answer has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selected {
@@ -56,7 +61,8 @@ pub fn media_head(
     };
     if let Some(length) = length {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        add_representation(headers, meta, key, content_type, config);
+        let encoding = meta.content_encoding.as_deref();
+        add_representation(headers, encoding, key, content_type, config);
     }
     *response.status_mut() = status;
     response
@@ -81,6 +87,37 @@ pub fn redirect(url: &PresignedUrl) -> Result<Response<()>, Failure> {
     Ok(response)
 }
 
+/// The head of what the annotation application serves itself: its bytes and validators, under this gateway's rules.
+pub fn passed_on(
+    status: StatusCode,
+    theirs: &HeaderMap,
+    key: &str,
+    config: &DeliveryConfig,
+) -> Response<()> {
+    /// What of its head says which bytes these are.
+    const OF_THE_BYTES: [HeaderName; 5] = [
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::ETAG,
+        header::LAST_MODIFIED,
+        header::ACCEPT_RANGES,
+    ];
+    let text = |name| theirs.get(name).and_then(|value| value.to_str().ok());
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for name in OF_THE_BYTES {
+        headers.extend(theirs.get(&name).map(|value| (name, value.clone())));
+    }
+    add_rules(headers, config);
+    if status.is_success() {
+        let content_type = ContentType::of(text(header::CONTENT_TYPE), key);
+        let encoding = text(header::CONTENT_ENCODING);
+        add_representation(headers, encoding, key, &content_type, config);
+    }
+    response
+}
+
 /// What 200, 206 and 304 have in common (RFC 9110 §15.4.5).
 fn add_validators(headers: &mut HeaderMap, meta: &ObjectMeta, config: &DeliveryConfig) {
     if let Ok(etag) = HeaderValue::from_bytes(meta.etag.as_str().as_bytes()) {
@@ -90,6 +127,11 @@ fn add_validators(headers: &mut HeaderMap, meta: &ObjectMeta, config: &DeliveryC
         insert(headers, header::LAST_MODIFIED, &date);
     }
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    add_rules(headers, config);
+}
+
+/// Who may keep it, and for how long.
+fn add_rules(headers: &mut HeaderMap, config: &DeliveryConfig) {
     let cache_control = HeaderValue::from_str(&config.cache_control);
     let cache_control = cache_control.unwrap_or(HeaderValue::from_static("private, no-cache"));
     headers.insert(header::CACHE_CONTROL, cache_control);
@@ -99,7 +141,7 @@ fn add_validators(headers: &mut HeaderMap, meta: &ObjectMeta, config: &DeliveryC
 /// What says how the bytes are to be read.
 fn add_representation(
     headers: &mut HeaderMap,
-    meta: &ObjectMeta,
+    encoding: Option<&str>,
     key: &str,
     content_type: &ContentType,
     config: &DeliveryConfig,
@@ -121,7 +163,7 @@ fn add_representation(
     let policy = policy.unwrap_or(HeaderValue::from_static("same-site"));
     headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, policy);
     // `identity` is reserved for `Accept-Encoding` (RFC 9110 §12.5.3).
-    if let Some(encoding) = meta.content_encoding.as_deref()
+    if let Some(encoding) = encoding
         && !matches!(encoding.trim(), "" | "identity")
     {
         insert(headers, header::CONTENT_ENCODING, encoding);

@@ -69,6 +69,7 @@ pub(super) struct Seen {
     http2: bool,
     requests: u64,
     in_flight: u64,
+    mid_head: bool,
 }
 
 impl Activity {
@@ -80,7 +81,8 @@ impl Activity {
         InFlight(Arc::clone(self))
     }
 
-    pub(super) fn seen(&self) -> Seen {
+    /// As things stand; `mid_head`: a head of HTTP/1.1 is half there.
+    pub(super) fn seen(&self, mid_head: bool) -> Seen {
         Seen {
             read: self.read.load(Relaxed),
             written: self.written.load(Relaxed),
@@ -88,6 +90,7 @@ impl Activity {
             http2: self.http2.load(Relaxed),
             requests: self.requests.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),
+            mid_head,
         }
     }
 }
@@ -109,6 +112,8 @@ pub(super) enum Verdict {
     Keep,
     /// It may end after what it does.
     Finish,
+    /// It must end now: a head that was awaited has not come.
+    Late,
     /// It must end now, for this reason.
     Cut(&'static str),
 }
@@ -144,7 +149,7 @@ impl Watch {
         if seen.in_flight > 0 || seen.requests != self.last.requests || seen.write_blocked {
             self.quiet_since = now;
             self.head_since = None;
-        } else if seen.read != self.last.read && !seen.http2 {
+        } else if (seen.read != self.last.read && !seen.http2) || seen.mid_head {
             // HTTP/2 says much that is no head: pings, window updates. There only the first request is awaited.
             self.head_since.get_or_insert(now);
         }
@@ -157,7 +162,7 @@ impl Watch {
             .head_since
             .is_some_and(|head| since(head) >= self.timeouts.head)
         {
-            Verdict::Cut("no whole request came in time")
+            Verdict::Late
         } else if since(self.quiet_since) >= self.timeouts.idle + self.timeouts.head {
             Verdict::Cut("the connection idles and does not end")
         } else if since(self.quiet_since) >= self.timeouts.idle {
@@ -264,7 +269,7 @@ mod tests {
     #[test]
     fn silence_after_connect_is_cut_after_the_heads_time_out() {
         let (second, verdict) = first_verdict(|_| Seen::default()).unwrap();
-        assert!(second == 10 && matches!(verdict, Verdict::Cut(_)));
+        assert_eq!((second, verdict), (10, Verdict::Late));
     }
 
     #[test]
@@ -280,7 +285,16 @@ mod tests {
             ..answered()
         };
         let (second, verdict) = first_verdict(trickle).unwrap();
-        assert!(second == 30 && matches!(verdict, Verdict::Cut(_)));
+        assert_eq!((second, verdict), (30, Verdict::Late));
+    }
+
+    #[test]
+    fn a_head_that_came_half_with_the_request_before_it_is_late_too() {
+        let seen = |_| Seen {
+            mid_head: true,
+            ..answered()
+        };
+        assert_eq!(first_verdict(seen), Some((12, Verdict::Late)));
     }
 
     #[test]

@@ -48,6 +48,8 @@ label! {
         LocalFiles = "local-files",
         /// `/session`
         Session = "session",
+        /// What the annotation application answers.
+        Upstream = "upstream",
         /// Anything else.
         Other = "other",
     }
@@ -195,6 +197,8 @@ label! {
     Abort {
         /// The client left, or stopped reading for too long.
         ClientGone = "client_gone",
+        /// The process ended, and the time for bodies to finish was over.
+        Drained = "drained",
         /// The annotator lost the right to see it.
         Revoked = "revoked",
         /// The token ended.
@@ -207,6 +211,8 @@ label! {
         Stalled = "stalled",
         /// The object changed.
         Changed = "changed",
+        /// The annotation application broke off.
+        Upstream = "upstream",
     }
 }
 

@@ -11,7 +11,8 @@ use crate::support::eventually;
 use crate::support::garage::{is_ci, tools};
 use crate::support::process::spawn;
 
-fn is_there(program: &str) -> bool {
+/// Whether a program is installed.
+pub fn is_there(program: &str) -> bool {
     let found = Command::new("sh")
         .args(["-c", &format!("command -v {program}")])
         .output();

@@ -52,6 +52,8 @@ async fn a_drain_that_is_over_cuts_what_still_runs() {
     let (_, whole) = body.compare(Pattern(1), 0).await;
     assert!(!whole);
     assert_eq!(serving.ended().await.code(), Some(0));
+    let log = serving.written("access.log");
+    assert!(log.contains("\"aborted\":\"drained\""), "{log}");
     store.release();
 }
 

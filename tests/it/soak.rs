@@ -166,8 +166,11 @@ impl Soak {
                 rng.u64(..LONGEST)
             };
             self.tally.requests.fetch_add(1, Relaxed);
-            let reply = ask.send().await;
-            let ended = self.judge(key, reply, leaves_after).await;
+            let ended = match ask.try_send().await {
+                Some(reply) => self.judge(key, reply, leaves_after).await,
+                // A cut may come so soon that it takes the head with it.
+                None => &self.tally.cut,
+            };
             ended.fetch_add(1, Relaxed);
         }
     }

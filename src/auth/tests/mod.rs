@@ -156,7 +156,7 @@ pub(super) async fn bearer(
 pub(super) fn reason(answer: Result<Arc<Annotator>, AuthError>) -> Option<&'static str> {
     match answer {
         Err(AuthError::Invalid(reason)) => Some(reason),
-        Ok(_) | Err(AuthError::Missing | AuthError::NoKeys) => None,
+        Ok(_) | Err(AuthError::Missing | AuthError::NoKeys | AuthError::Unavailable(_)) => None,
     }
 }
 

@@ -292,15 +292,16 @@ async fn the_first_credential_that_was_sent_decides() {
         bearer,
         cookie,
         query,
+        ..Credentials::default()
     };
     let refused = [
         given(Some("bad"), Some(good.as_str()), Some(scoped.as_str())),
         given(Some(""), Some(good.as_str()), None),
         given(None, Some("bad"), Some(scoped.as_str())),
     ];
-    for credentials in refused {
+    for (row, credentials) in refused.into_iter().enumerate() {
         let answer = auth.authenticate(credentials, now()).await;
-        assert!(reason(answer).is_some(), "{credentials:?}");
+        assert!(reason(answer).is_some(), "{row}");
     }
     let accepted = [
         given(Some(good.as_str()), Some("bad"), Some("bad")),

@@ -47,11 +47,7 @@ impl Place {
     }
 
     fn open(&self) -> Result<Arc<FileAuthority>, Problems> {
-        FileAuthority::open(AccessConfig {
-            file: self.root.join("projects.toml"),
-            media: MediaRule::Task,
-            max_age: Duration::from_secs(5),
-        })
+        FileAuthority::open(self.root.join("projects.toml"), MediaRule::Task)
     }
 }
 
@@ -61,6 +57,7 @@ fn annotator(subject: &str) -> Annotator {
         groups: vec![],
         expires_at: SystemTime::now() + Duration::from_secs(3600),
         scope: Scope::default(),
+        presented: None,
     }
 }
 
@@ -200,11 +197,7 @@ async fn a_swapped_directory_link_is_a_change() {
     for name in ["projects.toml", "tasks-42.jsonl"] {
         symlink(Path::new("..data").join(name), config.join(name)).expect("linked");
     }
-    let authority = FileAuthority::open(AccessConfig {
-        file: config.join("projects.toml"),
-        media: MediaRule::Task,
-        max_age: Duration::ZERO,
-    });
+    let authority = FileAuthority::open(config.join("projects.toml"), MediaRule::Task);
     let authority = authority.expect("it loads");
     let mut changed = authority.changed();
     symlink("..2", config.join("..data.next")).expect("linked");

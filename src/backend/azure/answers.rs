@@ -16,7 +16,11 @@ use crate::backend::{Listed, Page};
 const CLOCK_SKEW: Duration = Duration::from_secs(14 * 60);
 
 /// An answer that is not what was asked for, in the house's words.
-pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, document: &Bytes) -> BackendError {
+pub(in crate::backend) fn refusal(
+    status: StatusCode,
+    headers: &HeaderMap,
+    document: &Bytes,
+) -> BackendError {
     let code = code(headers);
     let said = match code {
         "" => format!("status {}", status.as_u16()),

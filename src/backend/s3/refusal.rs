@@ -14,7 +14,7 @@ use crate::backend::http::{retry_after, text};
 
 /// An answer that is not the bytes.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(in crate::backend) struct Refusal {
     status: StatusCode,
     code: String,
     message: String,
@@ -25,7 +25,11 @@ pub(super) struct Refusal {
 
 impl Refusal {
     /// Of a head and its document, which is empty for HEAD.
-    pub(super) fn new(status: StatusCode, headers: &HeaderMap, document: &Bytes) -> Self {
+    pub(in crate::backend) fn new(
+        status: StatusCode,
+        headers: &HeaderMap,
+        document: &Bytes,
+    ) -> Self {
         let header = text(headers, HeaderName::from_static("x-amz-bucket-region"));
         let [code, message, region] = elements(document, ["Code", "Message", "Region"]);
         Self {
@@ -61,7 +65,7 @@ impl Refusal {
     }
 
     /// Whether storage takes the credentials for ended.
-    pub(super) fn is_of_ended_credentials(&self) -> bool {
+    pub(in crate::backend) fn is_of_ended_credentials(&self) -> bool {
         matches!(
             self.code.as_str(),
             "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired"
@@ -69,7 +73,7 @@ impl Refusal {
     }
 
     /// Sorted by what can be done about it. `asked`: the region that the request was signed for.
-    pub(super) fn into_error(self, asked: &str) -> BackendError {
+    pub(in crate::backend) fn into_error(self, asked: &str) -> BackendError {
         let retry_after = self.retry_after;
         self.sorted(asked).after(retry_after)
     }

@@ -82,7 +82,7 @@ pub async fn check(
 /// The steps `presign` and `cors`, where browsers are sent to storage: reading for them needs no permission to sign.
 async fn redirected(probe: &Probe<'_>, origins: &[String]) -> Vec<Step> {
     match probe.objects.storage.delivery {
-        Delivery::Proxy => vec![],
+        Delivery::Proxy | Delivery::Application => vec![],
         Delivery::Redirect => vec![probe.presigned().await, probe.cors(origins).await],
     }
 }

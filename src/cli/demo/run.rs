@@ -32,7 +32,7 @@ pub async fn run(listen: SocketAddr) -> ExitCode {
     };
     // The demo is the same everywhere: the environment has no say in it.
     let source = Source {
-        file: demo.config_path(),
+        file: Some(demo.config_path()),
         environment: Vec::new(),
     };
     let page = Arc::new(Page::default());

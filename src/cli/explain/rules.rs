@@ -277,6 +277,7 @@ impl Question<'_> {
                     in_words(expiry)
                 )
             }
+            Some((Delivery::Application, _)) => "the annotation application serves it".to_owned(),
             Some((Delivery::Proxy, _)) | None => {
                 format!("{} is streamed through Lockgate", served.storage)
             }
@@ -292,10 +293,7 @@ fn served(resolved: &ResolvedObject, project: &str) -> Served {
         storage: location.storage.to_string(),
         bucket: location.bucket.to_string(),
         key: location.key.to_string(),
-        delivery: match resolved.delivery() {
-            Delivery::Proxy => "proxy",
-            Delivery::Redirect => "redirect",
-        },
+        delivery: resolved.delivery().as_str(),
     }
 }
 

@@ -121,10 +121,7 @@ fn setup(config: &Config, storage: &StorageConfig, args: &SetupArgs) -> Setup {
     Setup {
         storage: storage.id.to_string(),
         kind: super::kind(storage),
-        delivery: match storage.delivery {
-            Delivery::Proxy => "proxy",
-            Delivery::Redirect => "redirect",
-        },
+        delivery: storage.delivery.as_str(),
         parts,
     }
 }

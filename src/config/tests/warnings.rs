@@ -17,10 +17,10 @@ fn without_tls_a_cookie_that_is_not_secure_is_warned_about_unless_it_is_said() {
             && warning.contains("__Host-"),
         "{warning}"
     );
-    assert!(!config(SMALL, &[]).auth.secure_cookie);
+    assert!(!auth(&config(SMALL, &[])).secure_cookie);
     for said in ["true", "false"] {
         let loaded = load_text(SMALL, &[("LOCKGATE__AUTH__SECURE_COOKIE", said)]).expect("loads");
-        assert_eq!(loaded.config.auth.secure_cookie.to_string(), said);
+        assert_eq!(auth(&loaded.config).secure_cookie.to_string(), said);
         assert_eq!(loaded.warnings, Vec::<String>::new());
     }
 }

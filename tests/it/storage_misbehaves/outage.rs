@@ -146,3 +146,18 @@ async fn a_storage_that_is_back_is_found_within_two_seconds() {
     );
     assert_served(&gateway, "a.mp4", new, 2000).await;
 }
+
+#[tokio::test]
+async fn a_storage_that_failed_somebody_is_still_asked_for_what_is_not_cached() {
+    let (store, gateway) = forgetful(|setup| setup).await;
+    let content = store.put("a.mp4", 2 * WINDOW);
+    let first = gateway.get(path("a.mp4")).range("bytes=0-9").send().await;
+    assert_eq!(first.compare(content, 0).await, (10, true));
+    store.put("b.mp4", 1000);
+    store.next_few(3, |answer| answer.refuse(503, "SlowDown"));
+    assert_eq!(gateway.get(path("b.mp4")).answer().await.status, 503);
+    let rest = gateway.get(path("a.mp4")).range(format!("bytes={WINDOW}-"));
+    let rest = rest.send().await;
+    assert_eq!(rest.status(), 206);
+    assert_eq!(rest.compare(content, WINDOW).await, (WINDOW, true));
+}

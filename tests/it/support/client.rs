@@ -119,6 +119,14 @@ impl Ask {
         Reply { response }
     }
 
+    /// Sends it; `None` where the connection ends before a head.
+    pub async fn try_send(self) -> Option<Reply> {
+        let request = self.request.body(Full::new(self.body));
+        let answer = self.pool.request(request.expect("a valid request"));
+        let answer = timeout(PATIENCE, answer).await.expect("a head in time");
+        answer.ok().map(|response| Reply { response })
+    }
+
     /// Sends it; the status, or `None` where nobody answers.
     pub async fn status(self) -> Option<u16> {
         let request = self

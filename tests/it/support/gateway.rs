@@ -26,14 +26,18 @@ impl Setup {
         Self::bare().storage("media", section).projects(projects)
     }
 
-    /// A gateway without storages and projects.
-    pub fn bare() -> Self {
-        let setup = Self {
+    /// Nothing at all.
+    pub fn empty() -> Self {
+        Self {
             config: Table::new(),
             projects: String::new(),
             files: Vec::new(),
-        };
-        setup
+        }
+    }
+
+    /// A gateway without storages and projects.
+    pub fn bare() -> Self {
+        Self::empty()
             .set("server.listen", "127.0.0.1:0")
             .set("server.admin_listen", "127.0.0.1:0")
             .set("auth.jwt.issuer", ISSUER)
@@ -108,7 +112,7 @@ impl Setup {
         let directory = tempfile::tempdir().expect("a directory");
         let file = self.write(directory.path());
         let source = lockgate::app::Source {
-            file,
+            file: Some(file),
             environment: Vec::new(),
         };
         let running = lockgate::app::start(source, None)
@@ -123,16 +127,27 @@ impl Setup {
     }
 }
 
-/// A running gateway; it stops when it is dropped.
+/// A running gateway; it stops when it is dropped, and what it wrote is searched for secrets.
 pub struct Gateway {
     running: lockgate::app::Running,
     client: Client,
     directory: TempDir,
 }
 
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        super::secrets::assert_none_in(self.directory.path(), &["access.log", "audit.log"]);
+    }
+}
+
 impl Gateway {
     pub fn address(&self) -> SocketAddr {
         self.running.local_addr()
+    }
+
+    /// Reads the configuration again; false where a mistake keeps the old one.
+    pub async fn reload(&self) -> bool {
+        self.running.reload().await
     }
 
     /// A client of the admin listener.

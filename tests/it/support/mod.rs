@@ -1,5 +1,6 @@
 //! What the tests stand on: a gateway, storages to put behind it, a client, tokens, and bytes that prove themselves.
 
+pub mod application;
 pub mod authority;
 pub mod azurite;
 pub mod client;
@@ -8,13 +9,18 @@ pub mod disk;
 pub mod entra;
 pub mod fake_gcs;
 pub mod files_api;
+pub mod frames;
 pub mod garage;
 pub mod gateway;
 pub mod google;
+pub mod label_studio;
+pub mod moody;
 pub mod moto;
+pub mod nginx;
 pub mod process;
 pub mod raw;
 pub mod redis;
+pub mod secrets;
 pub mod shop;
 pub mod shops;
 pub mod store;
@@ -47,7 +53,12 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
 
 /// Bytes of memory that this process holds.
 pub fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("a Linux machine");
+    resident_bytes_of("self")
+}
+
+/// Bytes of memory that a process holds, by its id.
+pub fn resident_bytes_of(process: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
     let line = status
         .lines()
         .find(|line| line.starts_with("VmRSS:"))
@@ -58,6 +69,12 @@ pub fn resident_bytes() -> u64 {
         .and_then(|n| n.parse().ok())
         .expect("a number");
     kilobytes * 1024
+}
+
+/// Files and sockets that this process has open.
+pub fn open_descriptors() -> usize {
+    let directory = std::fs::read_dir("/proc/self/fd").expect("a Linux machine");
+    directory.count()
 }
 
 /// The commonest pair: a gateway in front of the bucket `media` of the S3 server in this process.

@@ -44,6 +44,38 @@ impl Raw {
         read
     }
 
+    /// A GET whose target is sent as it is written, and its whole answer.
+    pub async fn answer(address: SocketAddr, target: &str, token: &str) -> Vec<u8> {
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: lockgate\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+        );
+        Self::send(address, request).await.read_to_end().await
+    }
+
+    /// Reads exactly `len` bytes.
+    pub async fn read_exactly(&mut self, len: usize) -> Vec<u8> {
+        let mut read = vec![0; len];
+        let got = timeout(PATIENCE, self.0.read_exact(&mut read)).await;
+        got.expect("it answers").expect("the connection holds");
+        read
+    }
+
+    /// Sends more.
+    pub async fn write(&mut self, bytes: &[u8]) {
+        let wrote = timeout(PATIENCE, self.0.write_all(bytes)).await;
+        wrote.expect("it reads").expect("the connection holds");
+    }
+
+    /// Sends as much of this as is taken at once; waits where nothing is.
+    pub async fn write_some(&mut self, bytes: &[u8]) -> usize {
+        self.0.write(bytes).await.expect("the connection holds")
+    }
+
+    /// Has nothing more to say.
+    pub async fn finish(&mut self) {
+        self.0.shutdown().await.expect("the connection holds");
+    }
+
     /// Reads until the server closes or resets.
     pub async fn read_to_end(&mut self) -> Vec<u8> {
         let mut read = Vec::new();

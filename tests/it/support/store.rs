@@ -8,8 +8,9 @@ pub use lockgate::cli::demo::s3::{Fault, Object};
 
 use super::content::Pattern;
 
-const ID: &str = "AKIATESTS";
-const SECRET: &str = "the secret key of the tests";
+pub const ID: &str = "AKIATESTS";
+/// The secret access key of every server here.
+pub const SECRET: &str = "the secret key of the tests";
 
 /// A running server.
 pub struct Store {

@@ -75,3 +75,13 @@ pub fn project(id: &str, uri: &str) -> String {
 pub fn task(id: &str, uri: &str) -> String {
     format!("/tasks/{id}/resolve/?fileuri={}", URL_SAFE.encode(uri))
 }
+
+/// The standard alphabet, padded, as a query has it.
+pub fn standard(uri: &str) -> String {
+    percent(&STANDARD.encode(uri))
+}
+
+/// The URL-safe alphabet without padding.
+pub fn unpadded(uri: &str) -> String {
+    URL_SAFE_NO_PAD.encode(uri)
+}

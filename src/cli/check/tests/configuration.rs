@@ -47,7 +47,7 @@ async fn keys_are_taken_as_a_start_would_take_them() {
 
     // Loading refuses this already: `check` does not rely on it.
     let nonsense = "-----BEGIN PUBLIC KEY-----\nnonsense\n-----END PUBLIC KEY-----\n";
-    loaded.config.auth.public_key = Some(Secret::new(nonsense));
+    loaded.config.auth.as_mut().unwrap().public_key = Some(Secret::new(nonsense));
     let report = check(&file, &loaded, &CheckArgs::default()).await.unwrap();
     let text = report.to_string();
     assert!(!report.ok && text.contains("FAIL    keys"), "{text}");
@@ -65,6 +65,8 @@ async fn a_certificate_that_is_none_is_a_failure() {
     loaded.config.server.tls = Some(TlsFiles {
         certificate: none.clone(),
         private_key: none,
+        client_ca: None,
+        client_optional: false,
     });
     let report = check(&file, &loaded, &CheckArgs::default()).await.unwrap();
     let text = report.to_string();

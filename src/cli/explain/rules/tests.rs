@@ -95,7 +95,7 @@ fn token(directory: &Path, subject: &str, groups: &[&str], scope: TokenScope<'_>
     let groups: Vec<_> = groups.iter().map(|&group| group.to_owned()).collect();
     let life = Duration::from_secs(600);
     mint(
-        &config.auth,
+        config.auth.as_ref().unwrap(),
         subject,
         &groups,
         life,
