@@ -267,8 +267,8 @@ impl Running {
 
     /// Reads the configuration, certificates and access lists again; `false` where a mistake keeps the old ones.
     pub async fn reload(&self) -> bool {
-        self.house.recorder.log.reopen().await;
-        self.house.recorder.audit.reopen().await;
+        self.house.recorder.log.reopen();
+        self.house.recorder.audit.reopen();
         self.house.reload().await
     }
 
@@ -280,8 +280,8 @@ impl Running {
         self.desk.tunnels.close().await;
         self.admin_shutdown.cancel();
         self.others.abort_all();
-        self.house.recorder.log.close().await;
-        self.house.recorder.audit.close().await;
+        let Recorder { log, audit, .. } = &self.house.recorder;
+        tokio::join!(log.close(), audit.close());
         cut
     }
 }

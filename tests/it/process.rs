@@ -1,5 +1,9 @@
 //! The process: it ends when it is told to, and reaches no file that it was not told of.
 
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+
 use crate::support::content::Pattern;
 use crate::support::gateway::Setup;
 use crate::support::process::Serving;
@@ -26,6 +30,49 @@ async fn a_second_sigterm_stops_at_once() {
     assert_eq!(serving.ended().await.code(), Some(1));
     assert!(!body.compare(Pattern(1), 0).await.1);
     store.release();
+}
+
+fn make_pipe(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status();
+    assert!(made.expect("mkfifo runs").success());
+}
+
+#[tokio::test]
+async fn a_reader_of_the_access_log_that_stands_still_does_not_keep_the_process() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let pipe = directory.path().join("pipe");
+    make_pipe(&pipe);
+    let opened = File::options().read(true).write(true).open(&pipe);
+    let _unread = opened.expect("it is open");
+    let setup = Setup::over("kind = 'local'\nroot = 'desk'\n")
+        .file("desk/a.txt", "here")
+        .set("log.access", pipe.to_string_lossy().as_ref());
+    let mut serving = Serving::start(setup).await;
+    // A pipe takes 64 KiB, and a line has more than 200 bytes.
+    for _ in 0..400 {
+        assert_eq!(serving.client.get("/none").status().await, Some(404));
+    }
+    serving.signal("HUP");
+    serving.signal("TERM");
+    assert_eq!(serving.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn sigterm_is_heard_while_a_reload_stands_still() {
+    let setup = Setup::over("kind = 'local'\nroot = 'desk'\n")
+        .file("desk/a.txt", "here")
+        .set("log.access", "access.log");
+    let mut serving = Serving::start(setup).await;
+    let file = serving.path("lockgate.toml");
+    std::fs::remove_file(&file).expect("it was there");
+    // Whoever opens it to read waits for a writer.
+    make_pipe(&file);
+    let log = serving.path("access.log");
+    std::fs::rename(&log, serving.path("moved.log")).expect("it was there");
+    serving.signal("HUP");
+    eventually("the reload has begun", async || log.exists().then_some(())).await;
+    serving.signal("TERM");
+    assert_eq!(serving.ended().await.code(), Some(0));
 }
 
 /// Whether this kernel offers what the sandbox is made of, as the process says.
