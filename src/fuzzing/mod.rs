@@ -25,8 +25,11 @@ pub use token::{token, token_claims};
 
 use input::{lines, number};
 
+/// Takes any input, and panics where a promise does not hold.
+pub type Target = fn(&[u8]);
+
 /// Every target by its name, which is also its file's in `fuzz/fuzz_targets` and its corpus' in `fuzz/corpus`.
-pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("content_range", content_range),
     ("credentials", credentials),
     ("media_uri", media_uri),

@@ -139,8 +139,8 @@ fn behind<'t>(text: &'t str, uri: &str) -> Option<&'t str> {
     if let Some(rest) = text.strip_prefix(uri) {
         return Some(rest);
     }
-    let (mut rest, mut uri) = (text, uri.chars());
-    while let Some(c) = uri.next() {
+    let mut rest = text;
+    for c in uri.chars() {
         let entities: &[&str] = match c {
             '&' => &["&amp;"],
             '"' => &["&quot;", "&#34;"],

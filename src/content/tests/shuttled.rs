@@ -150,7 +150,10 @@ fn follow(window: &Window, begin: u64) -> (Vec<u8>, bool) {
     }
 }
 
-fn followers(window: &Arc<Window>) -> Vec<(u64, thread::JoinHandle<(Vec<u8>, bool)>)> {
+/// Where a follower begins, and what it read up to the end or a failure.
+type Follower = (u64, thread::JoinHandle<(Vec<u8>, bool)>);
+
+fn followers(window: &Arc<Window>) -> Vec<Follower> {
     let follower = |begin| {
         let window = window.clone();
         (begin, thread::spawn(move || follow(&window, begin)))
