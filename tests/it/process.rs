@@ -134,3 +134,62 @@ async fn without_the_sandbox_a_reload_may_name_any_directory() {
     assert!(!is_enforced(&serving));
     assert_eq!(status(&serving, "b.txt").await, 200);
 }
+
+#[tokio::test]
+async fn a_task_file_that_the_sandbox_does_not_reach_is_named() {
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let tasks = elsewhere.path().join("tasks.json");
+    std::fs::write(&tasks, "[]").expect("it is written");
+    let setup = Setup::over("kind = 'local'\nroot = 'desk'\n").file("desk/a.txt", "here");
+    let serving = Serving::start(setup).await;
+    if !is_enforced(&serving) {
+        return;
+    }
+    let list = serving.path("projects.toml");
+    let projects = std::fs::read_to_string(&list).expect("it is there");
+    let tasks = tasks.display();
+    let more = format!("[[project]]\nid = '2'\nstorages = ['media']\ntasks = ['{tasks}']\n");
+    std::fs::write(list, projects + &more).expect("it is written");
+    let said = format!("the sandbox does not reach {tasks}: restart to use it");
+    eventually("it is named", async || {
+        serving.written("stderr").contains(&said).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn task_files_in_a_list_are_reached_wherever_they_lie_at_start() {
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let tasks = elsewhere.path().join("tasks.json");
+    std::fs::write(&tasks, "[]").expect("it is written");
+    let tasks = tasks.display();
+    let setup = Setup::over("kind = 'local'\nroot = 'desk'\n")
+        .file("desk/a.txt", "here")
+        .projects(&format!(
+            "[[project]]\nid = '2'\nstorages = ['media']\ntasks = ['{tasks}']\n"
+        ));
+    Serving::start(setup).await;
+}
+
+#[tokio::test]
+async fn a_root_whose_link_is_switched_past_the_sandbox_is_told_from_a_files_mode() {
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let [old, new, root] = ["old", "new", "current"].map(|name| elsewhere.path().join(name));
+    for directory in [&old, &new] {
+        std::fs::create_dir(directory).expect("it is made");
+        std::fs::write(directory.join("a.txt"), "a").expect("it is written");
+    }
+    std::os::unix::fs::symlink(&old, &root).expect("it is linked");
+    let section = format!("kind = 'local'\nroot = '{}'\n", root.display());
+    let serving = Serving::start(Setup::over(&section)).await;
+    assert_eq!(status(&serving, "a.txt").await, 200);
+    if !is_enforced(&serving) {
+        return;
+    }
+    std::fs::write(new.join("b.txt"), "b").expect("it is written");
+    std::fs::remove_file(&root).expect("it is removed");
+    std::os::unix::fs::symlink(&new, &root).expect("it is linked");
+    assert_eq!(status(&serving, "b.txt").await, 502);
+    let log = serving.written("stderr");
+    assert!(log.contains("a sandbox keeps it out of reach"), "{log}");
+}
