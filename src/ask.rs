@@ -41,6 +41,10 @@ const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// to serve as well; more questions would only wait there.
 const MAX_UNDER_WAY: usize = 8;
 
+/// So many more, about who somebody is whom nobody vouched for yet: whoever invents credentials, each another question,
+/// then keeps waiting those alone who come for the first time. Half of Label Studio's workers at most.
+const MAX_NEWCOMERS: usize = 2;
+
 /// How long a question waits for its turn: as many as can be answered meanwhile, and no more, are worth waiting for.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -147,6 +151,7 @@ pub struct Asker {
     fresh: HttpsClient,
     base: String,
     turns: Semaphore,
+    newcomers: Semaphore,
 }
 
 impl Asker {
@@ -163,6 +168,7 @@ impl Asker {
                 .build(connector(&uri, ca_file)?),
             base: base.as_str().trim_end_matches('/').to_owned(),
             turns: Semaphore::new(MAX_UNDER_WAY),
+            newcomers: Semaphore::new(MAX_NEWCOMERS),
         })
     }
 
@@ -171,7 +177,24 @@ impl Asker {
     /// # Errors
     /// [`AskError`]: nobody said anything about who may what.
     pub async fn what(&self, path: &str, fields: &HeaderMap) -> Result<Answer, AskError> {
-        let _turn = self.turn().await?;
+        self.told(&self.turns, path, fields).await
+    }
+
+    /// [`what`](Self::what), by a credential that the service has not accepted yet.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn what_newcomer(&self, path: &str, fields: &HeaderMap) -> Result<Answer, AskError> {
+        self.told(&self.newcomers, path, fields).await
+    }
+
+    async fn told(
+        &self,
+        turns: &Semaphore,
+        path: &str,
+        fields: &HeaderMap,
+    ) -> Result<Answer, AskError> {
+        let _turn = turn(turns).await?;
         let asked = async {
             let response = self.send(path, fields, None).await?;
             match meaning(&response)? {
@@ -189,7 +212,7 @@ impl Asker {
     /// [`AskError`]: nobody said anything about who may what.
     pub async fn place(&self, path: &str, fields: &HeaderMap) -> Result<Answer, AskError> {
         const FIRST_BYTE: HeaderValue = HeaderValue::from_static("bytes=0-0");
-        let _turn = self.turn().await?;
+        let _turn = turn(&self.turns).await?;
         let asked = async {
             let response = self.send(path, fields, Some(FIRST_BYTE)).await?;
             // It tried to send the media, and storage failed it.
@@ -199,13 +222,6 @@ impl Asker {
             Ok(meaning(&response)?.unwrap_or(Answer::Streams))
         };
         in_time(asked).await
-    }
-
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, AskError> {
-        match tokio::time::timeout(TURN_TIMEOUT, self.turns.acquire()).await {
-            Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(_)) | Err(_) => Err(AskError::Busy),
-        }
     }
 
     /// Twice where a kept connection was closed just then: a question changes nothing. uwsgi, which runs Label Studio's
@@ -236,6 +252,13 @@ impl Asker {
             sent => sent,
         }
         .map_err(|error| AskError::Unreachable(chain(&error)))
+    }
+}
+
+async fn turn(turns: &Semaphore) -> Result<SemaphorePermit<'_>, AskError> {
+    match tokio::time::timeout(TURN_TIMEOUT, turns.acquire()).await {
+        Ok(Ok(turn)) => Ok(turn),
+        Ok(Err(_)) | Err(_) => Err(AskError::Busy),
     }
 }
 

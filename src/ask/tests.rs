@@ -88,19 +88,20 @@ async fn only_so_many_questions_are_under_way() {
     let asker = asker(&studio.url);
     let fields = fields();
     let all = join_all((0..30).map(|_| asker.what("/api/x", &fields)));
+    let newcomers = join_all((0..10).map(|_| asker.what_newcomer("/who", &fields)));
     let let_go = async {
         // The rest cannot arrive before one of these is answered.
-        while studio.count("/api/x") < MAX_UNDER_WAY {
+        while studio.count("/") < MAX_UNDER_WAY + MAX_NEWCOMERS {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-        let under_way = studio.count("/api/x");
+        let under_way = (studio.count("/api/x"), studio.count("/who"));
         studio.hold(false);
         under_way
     };
-    let (answers, under_way) = tokio::join!(all, let_go);
-    assert_eq!(under_way, MAX_UNDER_WAY);
-    assert!(answers.iter().all(Result::is_ok));
+    let (answers, newcomers, under_way) = tokio::join!(all, newcomers, let_go);
+    assert_eq!(under_way, (MAX_UNDER_WAY, MAX_NEWCOMERS));
+    assert!(answers.iter().chain(&newcomers).all(Result::is_ok));
 }
 
 #[tokio::test]

@@ -296,14 +296,20 @@ impl Authority for LabelStudioAuthority {
         target: &Target,
         uri: &MediaUri,
     ) -> Result<Entitlement, AuthorityError> {
+        // A running body asks again with what it was let in by, and a request may have waited since.
         let caller = annotator.presented.as_deref();
+        let caller = caller.filter(|caller| !caller.has_ended());
         let case = Case {
             annotator,
             caller: caller.ok_or(AuthorityError::NotAuthenticated)?,
             target,
             uri,
         };
-        match self.facts(&case).await {
+        let facts = self.facts(&case).await;
+        if case.caller.has_ended() {
+            return Err(AuthorityError::NotAuthenticated);
+        }
+        match facts {
             Ok(entitlement) => Ok(entitlement),
             Err(Not::Permitted) => Ok(Entitlement {
                 candidates: Vec::new(),
