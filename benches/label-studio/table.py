@@ -88,8 +88,8 @@ def versions(label_studio: str, lockgate: Path) -> list[str]:
         done = subprocess.run(command, capture_output=True, text=True)
         return (done.stdout + done.stderr).splitlines()[0]
 
+    nginx, wrk = says("nginx", "-v").rpartition("/")[2], says("wrk", "-v").split()[1]
     return [
         f"Label Studio {label_studio}, SQLite, uwsgi {version('uwsgi')} with 2 processes; {says(lockgate, '--version')};"
-        f" {says('nginx', '-v').rpartition('/')[0].split()[-1]} {says('nginx', '-v').rpartition('/')[2]} as storage;"
-        f" {' '.join(says('wrk', '-v').split()[:2])} as clients"
+        f" nginx {nginx} as storage; wrk {wrk} (2 threads) as clients"
     ]
