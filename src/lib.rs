@@ -29,6 +29,11 @@ pub mod content;
 pub mod backend;
 pub mod cache;
 
+// Held to naive models, for tests and for fuzzing alone.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 // Ground: imports nothing above it.
 pub mod ask;
 pub mod ids;

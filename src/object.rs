@@ -105,4 +105,11 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn an_entity_tag_is_written_as_a_header_has_it() {
+        let etag = ETag::strong("abc-2").unwrap();
+        assert_eq!(etag.to_string(), "\"abc-2\"");
+        assert_eq!(format!("{etag:?}"), "ETag(\"abc-2\")");
+    }
 }

@@ -79,6 +79,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "backend",
         ],
     ),
+    // Models and fuzz targets: a client of what it judges, and no part of the gateway.
+    (
+        "fuzzing",
+        &["serve", "auth", "authority", "resolve", "backend"],
+    ),
     ("auth", &[]),
     ("authority", &["auth"]),
     ("access", &["auth", "authority"]),

@@ -21,11 +21,13 @@ use crate::backend::s3::S3;
 use crate::backend::{Backend, Presign};
 use crate::config::{Config, Loaded, StorageConfig};
 use crate::content::{Reader, Shelf, Store};
+use crate::ids::{ProjectId, Subject};
 use crate::resolve::{Names, StorageRule, Storages};
 use crate::serve::cors::Cors;
 use crate::serve::exchange::Recorder;
 use crate::serve::gate::Gate;
-use crate::serve::limits::Limits;
+use crate::serve::limits::{Limits, Whose};
+use crate::serve::response::strict_transport_security;
 use crate::serve::upstream::Upstream;
 
 /// What the gate was made of, to be kept where a reload does not change it.
@@ -33,7 +35,8 @@ pub(super) struct InForce {
     pub(super) loaded: Loaded,
     pub(super) stores: Vec<OpenStore>,
     pub(super) judges: Judges,
-    pub(super) limits: Arc<Limits>,
+    pub(super) limits: Arc<Limits<Subject>>,
+    pub(super) project_limits: Arc<Limits<ProjectId>>,
     pub(super) upstream: Option<Arc<Upstream>>,
 }
 
@@ -63,7 +66,14 @@ pub(super) async fn build(
         Some(before) if old_config.is_some_and(|old| old.server.limits == config.server.limits) => {
             before.limits.clone()
         }
-        Some(_) | None => Arc::new(Limits::new(&config.server.limits)),
+        Some(_) | None => Arc::new(Limits::new(Whose::Annotator, &config.server.limits)),
+    };
+    let old_limits = old_config.map(|old| &old.server.project_limits);
+    let project_limits = match before {
+        Some(before) if old_limits == Some(&config.server.project_limits) => {
+            before.project_limits.clone()
+        }
+        Some(_) | None => Arc::new(Limits::new(Whose::Project, &config.server.project_limits)),
     };
     let upstream = match before {
         // Its connections stay.
@@ -100,6 +110,8 @@ pub(super) async fn build(
             config.content.clone(),
         ),
         limits: limits.clone(),
+        project_limits: project_limits.clone(),
+        hsts: config.server.hsts.and_then(strict_transport_security),
         cors: Cors::new(&config.server.allowed_origins),
         delivery: config.delivery.clone(),
         exchanges_tokens: config.auth.is_some(),
@@ -112,6 +124,7 @@ pub(super) async fn build(
             stores,
             judges,
             limits,
+            project_limits,
             upstream,
         },
     ))

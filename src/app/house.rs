@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
+use super::audit;
 use super::build::{InForce, build};
 use super::judges::Judges;
-use super::{Source, StartError};
+use super::{Source, StartError, sandbox};
+use crate::authority::file::FileAuthority;
 use crate::config::Config;
 use crate::content::Shelf;
 use crate::serve::exchange::Recorder;
@@ -54,6 +56,7 @@ impl House {
     ///
     /// `seen` is what the files were when they were read: what changed since then has not been.
     pub(super) async fn tick(self: Arc<Self>, mut seen: Vec<Stamp>) {
+        let mut list = self.list().await.map(|list| list.changed());
         loop {
             tokio::time::sleep(TICK).await;
             let files = self.in_force.lock().await.loaded.files.clone();
@@ -64,7 +67,42 @@ impl House {
                 // other files, it costs one more.
                 seen = now;
             }
+            // An error says that there is another list, from a reload that named it.
+            let changed = match &list {
+                Some(list) => list.has_changed().unwrap_or(true),
+                None => self.list().await.is_some(),
+            };
+            if changed {
+                list = self.audit_list().await;
+            }
             self.set_gauges().await;
+        }
+    }
+
+    /// Says which files decide who may see what, at start.
+    pub(super) async fn audit_files(&self) {
+        self.audit_configuration(true).await;
+        self.audit_list().await;
+    }
+
+    /// Says which access list was read last, and hears of the next.
+    async fn audit_list(&self) -> Option<watch::Receiver<u64>> {
+        let list = self.list().await?;
+        let mut changed = list.changed();
+        changed.mark_unchanged();
+        let audit = &self.recorder.audit;
+        audit::was_read(audit, list.file(), list.last_reload_ok()).await;
+        Some(changed)
+    }
+
+    async fn list(&self) -> Option<Arc<FileAuthority>> {
+        self.in_force.lock().await.judges.list()
+    }
+
+    /// Without a file the environment is the configuration.
+    async fn audit_configuration(&self, taken: bool) {
+        if let Some(file) = &self.source.file {
+            audit::was_read(&self.recorder.audit, file, taken).await;
         }
     }
 
@@ -92,6 +130,8 @@ impl House {
     pub(super) async fn reload(&self) -> bool {
         let mut in_force = self.in_force.lock().await;
         let reloaded = self.try_reload(&mut in_force).await;
+        let taken = reloaded.is_ok();
+        self.audit_configuration(taken).await;
         self.configuration_ok
             .store(reloaded.is_ok(), Ordering::Relaxed);
         self.set_reload_gauge(&in_force.judges);
@@ -109,6 +149,12 @@ impl House {
         for key in needs_restart(&in_force.loaded.config, &loaded.config) {
             tracing::warn!("{key} has changed: that takes effect at the next start");
         }
+        for path in sandbox::out_of_reach(&loaded) {
+            let path = path.display();
+            tracing::warn!(
+                "{path} was not named at start, so the sandbox keeps it out of reach: restart to use it"
+            );
+        }
         let (gate, fresh) = build(loaded, Some(in_force), &self.shelf, &self.recorder).await?;
         if let Some(tls) = &self.tls {
             tls.reload()?;
@@ -125,8 +171,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let mut keys = Vec::new();
     let (old_server, new_server) = (&old.server, &new.server);
     if (old_server.listen, old_server.admin_listen) != (new_server.listen, new_server.admin_listen)
+        || old_server.admin_hosts != new_server.admin_hosts
     {
-        keys.push("server.listen or server.admin_listen");
+        keys.push("server.listen, server.admin_listen or server.admin_hosts");
     }
     if old_server.caps != new_server.caps {
         keys.push("server.limits.total_connections, total_streams or total_memory");

@@ -100,6 +100,14 @@ impl Judges {
         }
     }
 
+    /// The access list, where there is one.
+    pub(super) fn list(&self) -> Option<Arc<FileAuthority>> {
+        match self {
+            Self::Files { list, .. } => Some(list.clone()),
+            Self::LabelStudio(_) => None,
+        }
+    }
+
     /// Whether the access list as it is now is in force; what is no list is always.
     pub(super) fn last_reload_ok(&self) -> bool {
         match self {

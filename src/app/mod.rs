@@ -4,10 +4,12 @@
 //! A reload keeps what did not change: connections to storage, verified tokens, the access list, the cache. A bad one
 //! keeps everything, and says so in the log and in a metric.
 
+mod audit;
 mod build;
 mod descriptors;
 mod house;
 mod judges;
+pub mod sandbox;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,7 +36,9 @@ use crate::serve::listener::Listener;
 use crate::serve::tls::{Tls, TlsError};
 use crate::serve::upstream::Tunnels;
 use crate::serve::{Desk, Front};
-use crate::telemetry::{AccessLog, AccessLogError, Destination, Metrics, Tier};
+use crate::telemetry::{
+    AccessLog, AccessLogError, AuditLog, AuditLogError, Destination, Metrics, Tier,
+};
 use build::build;
 pub use build::{Parts, backend, storage_rules};
 use house::{House, stamps};
@@ -90,6 +94,9 @@ pub enum StartError {
     /// The access log cannot be written.
     #[error(transparent)]
     AccessLog(#[from] AccessLogError),
+    /// The audit log cannot be written.
+    #[error(transparent)]
+    AuditLog(#[from] AuditLogError),
     /// A storage cannot be reached for a reason that lies here.
     #[error("storage {0}: {1}")]
     Storage(StorageId, HttpClientError),
@@ -140,9 +147,11 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         destination(&loaded.config.log.access),
         &metrics,
     )?);
+    let audit = Arc::new(AuditLog::start(loaded.config.log.audit.as_ref(), &metrics)?);
     let recorder = Recorder {
         metrics: metrics.clone(),
         log,
+        audit,
         cut: CancellationToken::new(),
     };
     let evictions = metrics.clone();
@@ -208,7 +217,8 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
     let mut others = JoinSet::new();
     if let Some((_, admin)) = admin_listener {
         let readiness = house.clone();
-        let service = Admin::new(metrics, Arc::new(move || readiness.not_ready()));
+        let hosts = server.admin_hosts.into();
+        let service = Admin::new(metrics, Arc::new(move || readiness.not_ready()), hosts);
         let shutdown = admin_shutdown.clone();
         others.spawn(async move {
             admin
@@ -216,6 +226,7 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
                 .await;
         });
     }
+    house.audit_files().await;
     others.spawn(house.clone().tick(seen));
     Ok(Running {
         local_addr,
@@ -257,6 +268,7 @@ impl Running {
     /// Reads the configuration, certificates and access lists again; `false` where a mistake keeps the old ones.
     pub async fn reload(&self) -> bool {
         self.house.recorder.log.reopen().await;
+        self.house.recorder.audit.reopen().await;
         self.house.reload().await
     }
 
@@ -269,6 +281,7 @@ impl Running {
         self.admin_shutdown.cancel();
         self.others.abort_all();
         self.house.recorder.log.close().await;
+        self.house.recorder.audit.close().await;
         cut
     }
 }

@@ -4,6 +4,8 @@
 //! and RFC 8725 (what to distrust in a JWT).
 
 mod config;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod jwks;
 mod keys;
 pub mod label_studio;

@@ -2,7 +2,7 @@
 //!
 //! Lookups take a snapshot and no lock. One thread watches and reloads; it ends with the [`FileAuthority`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -61,6 +61,11 @@ impl FileAuthority {
             })
             .map_err(|error| Located::file(name, format!("cannot be watched: {error}")))?;
         Ok(authority)
+    }
+
+    /// The list's own file.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Whether the files as they are now are the list in force; false while a broken one keeps the old.

@@ -183,6 +183,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
+    if let Verb::Serve(args) = &cli.verb
+        && let Err(error) = serve::prepare(&args.source(cli.config.clone()))
+    {
+        return fail(&error);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();

@@ -5,16 +5,26 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::fail;
-use crate::app::{self, Running, Source};
-use crate::telemetry::logging;
+use crate::app::{self, Running, Source, sandbox};
+use crate::telemetry::logging::{self, LoggingError};
+
+/// Begins to log, and confines the process to its files: before there are threads that would be left out of it.
+///
+/// # Errors
+/// The level is none.
+pub fn prepare(source: &Source) -> Result<(), LoggingError> {
+    // A configuration with mistakes is reported by `start`, in its own words.
+    let loaded = source.read().ok();
+    let level = loaded.as_ref().map(|loaded| &*loaded.config.log.level);
+    logging::init(level.unwrap_or("info"))?;
+    if let Some(loaded) = &loaded {
+        sandbox::confine(loaded, &source.environment);
+    }
+    Ok(())
+}
 
 /// Serves what `source` configures.
 pub async fn run(source: Source) -> ExitCode {
-    let level = source.read().map(|loaded| loaded.config.log.level);
-    // A configuration with mistakes is reported by `start`, in its own words.
-    if let Err(error) = logging::init(level.as_deref().unwrap_or("info")) {
-        return fail(&error);
-    }
     let signals = match Signals::handle() {
         Ok(signals) => signals,
         Err(error) => return fail(&error),

@@ -41,6 +41,7 @@ use crate::ids::StorageId;
 use crate::located::{Document, Located, Problems};
 use crate::project::Delivery;
 use crate::serve::{DeliveryConfig, ServerConfig};
+use crate::telemetry::AuditConfig;
 
 use reader::Reader;
 
@@ -100,6 +101,8 @@ pub struct LogConfig {
     pub access: AccessLog,
     /// What else is logged, in `tracing`'s filter syntax (`log.level`, default `info`).
     pub level: String,
+    /// Where who was shown what is written (`log.audit`); none: nowhere.
+    pub audit: Option<AuditConfig>,
 }
 
 /// Where the access log goes.

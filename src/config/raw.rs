@@ -39,9 +39,14 @@ pub enum SecretRef {
 pub struct Server {
     pub listen: Option<String>,
     pub admin_listen: Option<String>,
+    #[serde(default)]
+    pub admin_hosts: Vec<String>,
     pub upstream: Option<String>,
     pub tls: Option<Tls>,
     pub drain: Option<Span>,
+    pub sandbox: Option<bool>,
+    #[serde(default)]
+    pub sandbox_paths: Vec<PathBuf>,
     #[serde(default)]
     pub cors: Cors,
     #[serde(default)]
@@ -53,6 +58,16 @@ pub struct Server {
 pub struct Tls {
     pub certificate: PathBuf,
     pub private_key: PathBuf,
+    pub client_ca: Option<PathBuf>,
+    pub client_certificate: Option<ClientCertificate>,
+    pub hsts: Option<Span>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientCertificate {
+    Required,
+    Optional,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -68,10 +83,19 @@ pub struct Limits {
     pub requests_per_second: Option<u32>,
     pub concurrent_streams: Option<u32>,
     pub bandwidth: Option<ByteSize>,
+    pub project: Option<Box<ProjectLimits>>,
     // Over all annotators.
     pub total_connections: Option<u32>,
     pub total_streams: Option<u32>,
     pub total_memory: Option<ByteSize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectLimits {
+    pub requests_per_second: Option<u32>,
+    pub concurrent_streams: Option<u32>,
+    pub bandwidth: Option<ByteSize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -164,6 +188,10 @@ pub struct DeliverySection {
 pub struct Log {
     pub access: Option<String>,
     pub level: Option<String>,
+    pub audit: Option<PathBuf>,
+    pub audit_window: Option<Span>,
+    pub audit_max_size: Option<ByteSize>,
+    pub audit_keep: Option<u32>,
 }
 
 /// Keys that every kind of storage has.

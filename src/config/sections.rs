@@ -15,6 +15,7 @@ use crate::content::ContentConfig;
 use crate::serve::caps::CapsConfig;
 use crate::serve::tls::Tls;
 use crate::serve::{DeliveryConfig, LimitsConfig, ServerConfig, TlsFiles};
+use crate::telemetry::AuditConfig;
 
 /// The life of a presigned URL where none is configured.
 pub const DEFAULT_PRESIGN_EXPIRY: Duration = Duration::from_secs(3600);
@@ -23,6 +24,10 @@ const PRESIGN_EXPIRY: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
 /// Past a day a setting of these kinds is a mistake of the unit.
 pub const DAY: Duration = Duration::from_secs(86_400);
+/// Below it an audit log would be put aside every few lines.
+const MIN_AUDIT_SIZE: u64 = 4 << 10;
+/// Putting one aside renames each that is kept.
+const MAX_AUDIT_FILES: u32 = 1000;
 /// What one body may hold: with less there would be none.
 const LEAST_MEMORY: u64 = 1 << 20;
 
@@ -34,6 +39,7 @@ pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerC
     for (index, origin) in server.cors.allowed_origins.iter().enumerate() {
         check_origin(reader, index, origin);
     }
+    let hsts = server.tls.as_ref().and_then(|tls| hsts(reader, tls));
     let tls = server.tls.map(|written| tls(reader, &written));
     let drain = reader.span(
         "server.drain",
@@ -41,16 +47,23 @@ pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerC
         Duration::from_secs(30),
         Duration::ZERO..=DAY,
     );
+    let sandbox_paths = server.sandbox_paths.iter();
+    let sandbox_paths = sandbox_paths.map(|path| reader.path(path)).collect();
     let (listen, admin_listen) = addresses?;
     Some(ServerConfig {
         listen,
         admin_listen,
+        admin_hosts: server.admin_hosts,
         upstream,
         tls,
         drain,
         allowed_origins: server.cors.allowed_origins,
-        limits: limits(reader, &server.limits),
+        limits: limits(reader, "server.limits", &server.limits),
         caps: caps(reader, &server.limits),
+        project_limits: project_limits(reader, server.limits.project),
+        hsts,
+        sandbox: server.sandbox.unwrap_or(true),
+        sandbox_paths,
     })
 }
 
@@ -68,12 +81,20 @@ fn upstream_url(reader: &mut Reader<'_>, written: &str) -> Option<url::Url> {
 
 /// The files are read here as they will be at start, so that what is wrong with them is said with its place.
 fn tls(reader: &mut Reader<'_>, written: &raw::Tls) -> TlsFiles {
+    let client_ca = written.client_ca.as_deref();
     let files = TlsFiles {
         certificate: reader.file("server.tls.certificate", &written.certificate),
         private_key: reader.file("server.tls.private_key", &written.private_key),
+        client_ca: client_ca.map(|path| reader.file("server.tls.client_ca", path)),
+        client_optional: written.client_certificate == Some(raw::ClientCertificate::Optional),
     };
+    if written.client_certificate.is_some() && client_ca.is_none() {
+        let key = "server.tls.client_certificate";
+        reader.problem(key, "needs server.tls.client_ca, to tell whose it is");
+    }
     // One that is missing has been named already.
-    if files.certificate.is_file() && files.private_key.is_file() {
+    let ca_is_there = files.client_ca.as_ref().is_none_or(|file| file.is_file());
+    if files.certificate.is_file() && files.private_key.is_file() && ca_is_there {
         for (key, error) in Tls::mistakes(&files) {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
             let message = format!("{error}{}", cause.unwrap_or_default());
@@ -81,6 +102,13 @@ fn tls(reader: &mut Reader<'_>, written: &raw::Tls) -> TlsFiles {
         }
     }
     files
+}
+
+/// A year, as RFC 6797 §6.1.1's example has it; 0 leaves the field out.
+fn hsts(reader: &mut Reader<'_>, tls: &raw::Tls) -> Option<Duration> {
+    let year = 365 * DAY;
+    let hsts = reader.span("server.tls.hsts", tls.hsts, year, Duration::ZERO..=2 * year);
+    (!hsts.is_zero()).then_some(hsts)
 }
 
 fn addresses(
@@ -129,7 +157,23 @@ fn check_origin(reader: &mut Reader<'_>, index: usize, written: &str) {
     reader.problem(&format!("server.cors.allowed_origins[{index}]"), message);
 }
 
-fn limits(reader: &mut Reader<'_>, limits: &raw::Limits) -> LimitsConfig {
+fn project_limits(
+    reader: &mut Reader<'_>,
+    written: Option<Box<raw::ProjectLimits>>,
+) -> LimitsConfig {
+    let Some(written) = written else {
+        return LimitsConfig::default();
+    };
+    let written = raw::Limits {
+        requests_per_second: written.requests_per_second,
+        concurrent_streams: written.concurrent_streams,
+        bandwidth: written.bandwidth,
+        ..raw::Limits::default()
+    };
+    limits(reader, "server.limits.project", &written)
+}
+
+fn limits(reader: &mut Reader<'_>, section: &str, limits: &raw::Limits) -> LimitsConfig {
     let bandwidth = limits.bandwidth.map(|size| size.0);
     for (key, zero) in [
         ("requests_per_second", limits.requests_per_second == Some(0)),
@@ -137,7 +181,7 @@ fn limits(reader: &mut Reader<'_>, limits: &raw::Limits) -> LimitsConfig {
         ("bandwidth", bandwidth == Some(0)),
     ] {
         if zero {
-            let key = format!("server.limits.{key}");
+            let key = format!("{section}.{key}");
             reader.problem(&key, "0 would let nobody in; leave it out for no limit");
         }
     }
@@ -291,7 +335,7 @@ pub fn log(reader: &mut Reader<'_>, written: Option<Value>) -> Option<LogConfig>
         "off" => AccessLog::Off,
         path => AccessLog::File(reader.path(Path::new(path))),
     };
-    let level = log.level.unwrap_or_else(|| "info".to_owned());
+    let level = log.level.clone().unwrap_or_else(|| "info".to_owned());
     let plain = ["off", "error", "warn", "info", "debug", "trace"].contains(&level.as_str());
     // A bare unknown word would be taken for a module's name, and nothing be logged.
     let filter = level.contains('=') && EnvFilter::try_new(&level).is_ok();
@@ -301,5 +345,35 @@ pub fn log(reader: &mut Reader<'_>, written: Option<Value>) -> Option<LogConfig>
             format!("{level:?} is not one of off, error, warn, info, debug, trace, nor a filter like \"info,lockgate=debug\""),
         );
     }
-    Some(LogConfig { access, level })
+    let audit = audit(reader, &log);
+    Some(LogConfig {
+        access,
+        level,
+        audit,
+    })
+}
+
+fn audit(reader: &mut Reader<'_>, log: &raw::Log) -> Option<AuditConfig> {
+    let hour = Duration::from_secs(3600);
+    let window = reader.span(
+        "log.audit_window",
+        log.audit_window,
+        hour,
+        Duration::ZERO..=DAY,
+    );
+    let max_size = log.audit_max_size.map_or(100 << 20, |size| size.0);
+    if max_size < MIN_AUDIT_SIZE {
+        reader.problem("log.audit_max_size", "must be at least 4KiB");
+    }
+    let keep = log.audit_keep.unwrap_or(10);
+    if !(1..=MAX_AUDIT_FILES).contains(&keep) {
+        reader.problem("log.audit_keep", "must be from 1 to 1000 files");
+    }
+    let path = reader.path(log.audit.as_deref()?);
+    Some(AuditConfig {
+        path,
+        window,
+        max_size,
+        keep,
+    })
 }

@@ -12,7 +12,10 @@ pub mod plan;
 mod single_flight;
 mod slots;
 mod stream;
+mod sync;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod window;
 mod windows;
 

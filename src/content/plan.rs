@@ -26,6 +26,8 @@ pub fn read_ahead(begun_at: u64, position: u64, range_end: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const C: u64 = CHUNK_SIZE;
@@ -61,6 +63,52 @@ mod tests {
                 next,
                 "{begun_at} {position} {range_end}"
             );
+        }
+    }
+
+    /// Positions about the bounds of chunks, and any others.
+    fn position() -> impl Strategy<Value = u64> {
+        prop_oneof![
+            (0..6u64, 0..3u64).prop_map(|(chunk, off)| (chunk * C + off).saturating_sub(1)),
+            0..6 * C,
+            any::<u64>(),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_chunks_of_a_range_tile_it_and_none_is_left_out_or_read_for_nothing(
+            (first, length, complete_length) in (position(), 1..5 * C, position()),
+        ) {
+            let complete_length = complete_length.max(1);
+            let first = first % complete_length;
+            let end = first.saturating_add(length).min(complete_length);
+            let chunks = chunk_index(first)..=chunk_index(end - 1);
+            let mut position = chunk_range(*chunks.start(), complete_length).start;
+            prop_assert!(position <= first);
+            for index in chunks {
+                let range = chunk_range(index, complete_length);
+                prop_assert_eq!(range.start, position, "no hole, no overlap");
+                prop_assert!(range.start < end && first < range.end, "it holds some of the range");
+                prop_assert!(range.end - range.start == C || range.end == complete_length);
+                prop_assert_eq!((range.start % C, chunk_index(range.end - 1)), (0, index));
+                position = range.end;
+            }
+            prop_assert!(end <= position);
+        }
+
+        #[test]
+        fn reading_ahead_is_of_the_next_chunk_within_the_range_or_of_none(
+            (begun_at, position, range_end) in (position(), position(), position()),
+        ) {
+            let (half, next) = (C / 2, position / C + 1);
+            let read = position.checked_sub(begun_at).is_some_and(|read| read >= half);
+            let in_second_half = position - position / C * C >= half;
+            let begins_within = next.checked_mul(C).is_some_and(|begin| begin < range_end);
+            let expected = (read && in_second_half && begins_within).then_some(next);
+            prop_assert_eq!(read_ahead(begun_at, position, range_end), expected);
         }
     }
 }

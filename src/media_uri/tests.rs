@@ -202,6 +202,38 @@ fn the_canonical_spelling_reads_back() {
 }
 
 #[test]
+fn a_uri_is_as_long_as_the_longest_and_no_longer() {
+    let key = "k".repeat(MAX_URI_LENGTH - "s3://b/".len());
+    let longest = format!("s3://b/{key}");
+    assert_eq!(MediaUri::parse(&longest), Ok(s3("b", &key)));
+    let longer = format!("{longest}k");
+    assert_eq!(MediaUri::parse(&longer), Err(MediaUriError::TooLong));
+}
+
+#[test]
+fn a_file_is_named_by_its_last_component() {
+    for (text, name) in [
+        ("s3://b/a/b.png", "b.png"),
+        ("s3://b/b.png", "b.png"),
+        ("s3://b/a/", ""),
+        ("https://h/a/b%2Fc.wav?d/e", "c.wav"),
+        ("dbx://Volumes/c/s/v/a/b.mp4", "b.mp4"),
+        ("redis://h/0/a:b", "a:b"),
+        ("local://disk/a/b.pdf", "b.pdf"),
+    ] {
+        assert_eq!(MediaUri::parse(text).unwrap().file_name(), name, "{text}");
+    }
+}
+
+#[test]
+fn a_fileuri_may_be_of_any_dialect_as_it_stands() {
+    for text in ["azure-blob://c/k", "S3://b/k", "/data/local-files/?d=a"] {
+        assert_eq!(MediaUri::from_fileuri(text), MediaUri::parse(text));
+        assert!(MediaUri::parse(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn no_text_makes_it_panic() {
     let pieces = [
         "s3",

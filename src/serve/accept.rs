@@ -1,9 +1,28 @@
-//! Whether a client takes the one type that an object has. Pure; there is nothing to choose from.
+//! Whether a client takes the one type that an object has, and as what. Pure; there is nothing to choose from.
 //!
-//! Follows RFC 9110 §12.5.1. Parameters of media ranges other than `q` are not compared: a client that names one
-//! means the type, and a 406 helps nobody.
+//! Follows RFC 9110 §12.5.1, and Fetch Metadata §2.1. Parameters of media ranges other than `q` are not compared: a
+//! client that names one means the type, and a 406 helps nobody.
 
 use http::header::{ACCEPT, HeaderMap};
+
+/// What `Sec-Fetch-Dest` says where a page would run what it fetches, in its own origin's name. Media is data: somebody
+/// who may upload it must not thereby put a script past the editor's Content-Security-Policy.
+const RUN: [&str; 8] = [
+    "script",
+    "style",
+    "xslt",
+    "worker",
+    "sharedworker",
+    "serviceworker",
+    "audioworklet",
+    "paintworklet",
+];
+
+/// False where a browser says that it would run what it gets.
+pub fn is_data(headers: &HeaderMap) -> bool {
+    let destination = headers.get("sec-fetch-dest");
+    !destination.is_some_and(|destination| RUN.iter().any(|run| destination == run))
+}
 
 /// False only where the request's `Accept` rules the type out: no media range matches it, or the most specific that
 /// does has `q=0`. Without the field, or with nothing in it that can be read, anything is acceptable.

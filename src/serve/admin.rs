@@ -1,14 +1,15 @@
 //! The admin listener: is the process there, may traffic come, what was counted. For people and machines that run
-//! Lockgate, on loopback by default; never for annotators' browsers.
+//! Lockgate, on loopback by default; never for a page in a browser, which reaches loopback and private networks, too.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Ready, ready};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, ORIGIN};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
+use http::{Method, Request, Response, StatusCode, uri::Authority};
 use http_body_util::Full;
 use hyper::service::Service;
 
@@ -19,6 +20,18 @@ const JSON: &str = "application/json";
 /// Prometheus's text format, as its version 0.0.4 says it must be called.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// What browsers say of where a request comes from; `none` is a person at the address bar (Fetch Metadata §2.4).
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+/// Names that no public name server answers for, so that no stranger can point one at this listener: RFC 6761's and
+/// RFC 6762's, ICANN's `internal`, Kubernetes' services.
+const PRIVATE_SUFFIXES: [&str; 5] = [
+    ".localhost",
+    ".local",
+    ".internal",
+    ".svc",
+    ".cluster.local",
+];
+
 /// Says what is missing before traffic may come, each in a few words; nothing: ready.
 pub type Readiness = dyn Fn() -> Vec<String> + Send + Sync;
 
@@ -27,6 +40,7 @@ pub type Readiness = dyn Fn() -> Vec<String> + Send + Sync;
 pub struct Admin {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
+    hosts: Arc<[String]>,
 }
 
 impl fmt::Debug for Admin {
@@ -36,15 +50,55 @@ impl fmt::Debug for Admin {
 }
 
 impl Admin {
-    /// Shows these metrics, and asks `readiness` each time.
-    pub fn new(metrics: Arc<Metrics>, readiness: Arc<Readiness>) -> Self {
-        Self { metrics, readiness }
+    /// Shows these metrics, and asks `readiness` each time. `hosts` are the names (`server.admin_hosts`) that it may be
+    /// asked by beside its addresses and private names.
+    pub fn new(metrics: Arc<Metrics>, readiness: Arc<Readiness>, hosts: Arc<[String]>) -> Self {
+        Self {
+            metrics,
+            readiness,
+            hosts,
+        }
+    }
+
+    /// A page that an operator happens to look at must not reach past the firewall, whatever path or method it asks
+    /// for. Where it points a name of its own at this listener (DNS rebinding) a browser sends neither `Origin` nor
+    /// `Sec-Fetch-Site`: then the name in `Host` gives it away.
+    fn refuses<B>(&self, request: &Request<B>) -> Option<&'static str> {
+        let headers = request.headers();
+        let site = headers.get(SEC_FETCH_SITE);
+        if headers.contains_key(ORIGIN) || site.is_some_and(|site| site != "none") {
+            return Some("not for browsers\n");
+        }
+        let host = headers.get(HOST).map(HeaderValue::as_bytes);
+        let host = host.or(request.uri().host().map(str::as_bytes));
+        // Without any it is HTTP/1.0, which no browser speaks.
+        let known = host.is_none_or(|host| self.is_known(host));
+        (!known).then_some("not by this name: ask by address, or add it to server.admin_hosts\n")
+    }
+
+    fn is_known(&self, host: &[u8]) -> bool {
+        let Ok(authority) = Authority::try_from(host) else {
+            return false;
+        };
+        // A user is no part of a Host (RFC 9110 §7.2).
+        if authority.as_str().contains('@') {
+            return false;
+        }
+        let name = authority.host().to_ascii_lowercase();
+        let name = name.strip_suffix('.').unwrap_or(&name);
+        let address = name.trim_start_matches('[').trim_end_matches(']');
+        address.parse::<IpAddr>().is_ok()
+            || !name.contains('.')
+            || PRIVATE_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+            || self
+                .hosts
+                .iter()
+                .any(|host| host.eq_ignore_ascii_case(name))
     }
 
     fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        // Only a browser sends Origin: a page that an operator happens to look at must not reach past the firewall.
-        if request.headers().contains_key(ORIGIN) {
-            return response(StatusCode::FORBIDDEN, TEXT, "not for browsers\n");
+        if let Some(why) = self.refuses(request) {
+            return response(StatusCode::FORBIDDEN, TEXT, why);
         }
         let path = request.uri().path();
         if !matches!(path, "/healthz" | "/readyz" | "/metrics") {
@@ -127,7 +181,12 @@ mod tests {
 
     fn admin(missing: &'static [&'static str]) -> Admin {
         let readiness = move || missing.iter().map(|&what| what.to_owned()).collect();
-        Admin::new(Arc::new(Metrics::new().unwrap()), Arc::new(readiness))
+        let hosts = Arc::from(["lockgate.example.com".to_owned()]);
+        Admin::new(
+            Arc::new(Metrics::new().unwrap()),
+            Arc::new(readiness),
+            hosts,
+        )
     }
 
     async fn ask(admin: &Admin, request: http::request::Builder) -> (StatusCode, String) {
@@ -165,6 +224,42 @@ mod tests {
         for path in ["/healthz", "/readyz", "/metrics", "/"] {
             let request = Request::get(path).header(ORIGIN, "null");
             assert_eq!(ask(&admin(&[]), request).await.0, StatusCode::FORBIDDEN);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_a_stranger_may_have_pointed_here_is_refused() {
+        for (host, status) in [
+            ("127.0.0.1:9090", StatusCode::OK),
+            ("[::1]:9090", StatusCode::OK),
+            ("10.1.2.3", StatusCode::OK),
+            ("localhost:9090", StatusCode::OK),
+            ("lockgate", StatusCode::OK),
+            ("lockgate.monitoring.svc:9090", StatusCode::OK),
+            ("lockgate.monitoring.svc.cluster.local.", StatusCode::OK),
+            ("Lockgate.Example.com", StatusCode::OK),
+            ("rebound.example.org:9090", StatusCode::FORBIDDEN),
+            ("127.0.0.1.nip.io", StatusCode::FORBIDDEN),
+            ("lockgate.example.com.evil.org", StatusCode::FORBIDDEN),
+            ("svc", StatusCode::OK),
+            ("evil.org@127.0.0.1:x", StatusCode::FORBIDDEN),
+            ("", StatusCode::FORBIDDEN),
+        ] {
+            let request = Request::get("/metrics").header(HOST, host);
+            assert_eq!(ask(&admin(&[]), request).await.0, status, "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_person_at_the_address_bar_is_answered_and_a_page_is_not() {
+        for (site, status) in [
+            ("none", StatusCode::OK),
+            ("same-origin", StatusCode::FORBIDDEN),
+            ("same-site", StatusCode::FORBIDDEN),
+            ("cross-site", StatusCode::FORBIDDEN),
+        ] {
+            let request = Request::get("/metrics").header(SEC_FETCH_SITE, site);
+            assert_eq!(ask(&admin(&[]), request).await.0, status, "{site}");
         }
     }
 

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 
@@ -19,13 +19,13 @@ use super::body::Body;
 use super::caps::Caps;
 use super::error::Failure;
 use super::exchange::{Exchange, Recorder};
-use super::gate::Gate;
+use super::gate::{Gate, reason};
 use super::listener::Peer;
 use super::request::{RequestError, Route};
 use super::upstream::{Hop, Tunnels, Upstream, upload};
 use super::{head, media, session};
 use crate::authority::Target;
-use crate::telemetry::{self, TraceContext};
+use crate::telemetry::{self, Reason, TraceContext};
 
 /// No route wants a request's body; this much is read so that the connection may go on, and no more.
 const MAX_REQUEST_BODY: usize = 64 << 10;
@@ -123,6 +123,7 @@ impl Desk {
             head::close(response.headers_mut());
         }
         gate.cors.decorate(&parts.headers, response.headers_mut());
+        secure(&gate, &mut response);
         finish(response, exchange)
     }
 
@@ -156,6 +157,7 @@ impl Desk {
             gate.cors.decorate(&parts.headers, response.headers_mut());
             response
         });
+        secure(gate, &mut response);
         if head::closes(&parts) {
             head::close(response.headers_mut());
         }
@@ -249,6 +251,13 @@ fn broken_body(error: &(dyn std::error::Error + 'static)) -> Failure {
 
 fn refuse(failure: &Failure, parts: &Parts, exchange: &mut Exchange) -> Response<Body> {
     let status = failure.status();
+    match failure {
+        Failure::Denied(denied) => exchange.refused(status, reason(*denied)),
+        Failure::Auth(_) if status == StatusCode::UNAUTHORIZED => {
+            exchange.refused(status, Reason::Unauthenticated);
+        }
+        _ => {}
+    }
     let request_id = exchange.request_id();
     if status.is_server_error() {
         tracing::warn!(%request_id, status = status.as_u16(), "{failure}");
@@ -265,17 +274,19 @@ fn refuse(failure: &Failure, parts: &Parts, exchange: &mut Exchange) -> Response
     })
 }
 
+/// Keeps browsers with TLS, for the whole host; what the application says of it itself stays.
+fn secure(gate: &Gate, response: &mut Response<Body>) {
+    if let Some(hsts) = &gate.hsts {
+        let field = response
+            .headers_mut()
+            .entry(header::STRICT_TRANSPORT_SECURITY);
+        field.or_insert_with(|| hsts.clone());
+    }
+}
+
 fn finish(response: Response<Body>, mut exchange: Exchange) -> Response<Body> {
     exchange.answered(response.status());
     response.map(|body| body.recorded(exchange))
-}
-
-impl From<super::limits::RetryAfter> for Failure {
-    fn from(limit: super::limits::RetryAfter) -> Self {
-        Self::TooManyRequests {
-            retry_after: limit.0,
-        }
-    }
 }
 
 #[cfg(test)]

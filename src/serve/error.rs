@@ -7,9 +7,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
+use super::limits::RetryAfter;
 use super::request::RequestError;
 use super::upstream::UpstreamError;
 use crate::access::Denied;
@@ -51,11 +52,8 @@ pub enum Failure {
     #[error("the object's type is not acceptable")]
     NotAcceptable,
     /// The annotator is over a limit of theirs.
-    #[error("too many requests")]
-    TooManyRequests {
-        /// When one more would be within it.
-        retry_after: Duration,
-    },
+    #[error(transparent)]
+    TooManyRequests(#[from] RetryAfter),
     /// The gateway is over a limit of its own.
     #[error("overloaded")]
     Overloaded,
@@ -186,8 +184,13 @@ impl Failure {
         if let Self::Request(RequestError::MethodNotAllowed { allow }) = self {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
-        if let Self::TooManyRequests { retry_after } = self {
-            headers.insert(header::RETRY_AFTER, seconds(*retry_after));
+        if let Self::TooManyRequests(limit) = self {
+            headers.insert(header::RETRY_AFTER, seconds(limit.after));
+            let [policy, left] = limit.fields();
+            let fields = [("ratelimit-policy", policy), ("ratelimit", left)];
+            for (name, value) in fields {
+                headers.extend(value.map(|value| (HeaderName::from_static(name), value)));
+            }
         }
         if let Self::RangeNotSatisfiable(Unsatisfiable { complete_length }) = self
             && let Ok(value) = HeaderValue::try_from(format!("bytes */{complete_length}"))
@@ -220,7 +223,7 @@ impl Failure {
                 "not-acceptable",
                 "The media has another type",
             ),
-            Self::TooManyRequests { .. } => problem(
+            Self::TooManyRequests(_) => problem(
                 S::TOO_MANY_REQUESTS,
                 "too-many-requests",
                 "Too many requests",

@@ -1,5 +1,5 @@
 //! One request and its answer, as the access log and the metrics will have them: written when the answer is done,
-//! however it ends.
+//! however it ends. What the audit log has of it is written at once: when it is shown, refused or cut off.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +10,11 @@ use tokio_util::sync::CancellationToken;
 use crate::authority::Target;
 use crate::cache::CacheStatus;
 use crate::ids::{ProjectId, RequestId, StorageId, Subject, TaskId};
-use crate::telemetry::{Abort, AccessLog, InFlight, Method, Metrics, Record, Route, TraceContext};
+use crate::media_uri::MediaUri;
+use crate::telemetry::{
+    Abort, AccessLog, AuditLog, Deed, InFlight, Method, Metrics, Reason, Record, Route,
+    TraceContext,
+};
 
 /// Where requests are recorded.
 #[derive(Clone)]
@@ -19,6 +23,8 @@ pub struct Recorder {
     pub metrics: Arc<Metrics>,
     /// Lines.
     pub log: Arc<AccessLog>,
+    /// Who was shown what.
+    pub audit: Arc<AuditLog>,
     /// Cancelled when what still runs is cut, at the end of the drain.
     pub cut: CancellationToken,
 }
@@ -26,6 +32,7 @@ pub struct Recorder {
 /// A request under way. Dropping it writes its line.
 pub struct Exchange {
     record: Record,
+    asked_for: Option<MediaUri>,
     begun: Instant,
     recorder: Recorder,
     _in_flight: InFlight,
@@ -64,6 +71,7 @@ impl Exchange {
         let in_flight = recorder.metrics.in_flight();
         Self {
             record,
+            asked_for: None,
             begun: Instant::now(),
             recorder: recorder.clone(),
             _in_flight: in_flight,
@@ -89,6 +97,11 @@ impl Exchange {
         }
     }
 
+    /// Which media.
+    pub fn asked_for(&mut self, uri: &MediaUri) {
+        self.asked_for = Some(uri.clone());
+    }
+
     /// Who asks.
     pub fn asked_by(&mut self, subject: &Subject) {
         self.record.subject = Some(subject.clone());
@@ -110,9 +123,32 @@ impl Exchange {
         self.record.cache = Some(status.into());
     }
 
-    /// The answer's status.
+    /// The answer's status. Bytes, a URL to them, or that what a browser keeps still holds: the object is shown.
     pub fn answered(&mut self, status: http::StatusCode) {
         self.record.status = status.as_u16();
+        let shown = matches!(self.record.status, 200 | 206 | 303 | 304);
+        if shown && self.record.method == Method::Get && self.asked_for.is_some() {
+            self.recorder.audit.shown(|| self.deed());
+        }
+    }
+
+    /// It is refused, for a reason that only the logs know.
+    pub fn refused(&mut self, status: http::StatusCode, reason: Reason) {
+        self.record.status = status.as_u16();
+        self.recorder.audit.denied(reason.as_str(), || self.deed());
+    }
+
+    fn deed(&self) -> Deed {
+        let record = &self.record;
+        Deed {
+            request_id: record.request_id.clone(),
+            subject: record.subject.clone(),
+            project: record.project.clone(),
+            task: record.task.clone(),
+            storage: record.storage.clone(),
+            object: self.asked_for.as_ref().map(without_password),
+            status: record.status,
+        }
     }
 
     /// Bytes were handed to the connection.
@@ -135,7 +171,27 @@ impl Exchange {
 
     /// The body ended early. The first reason stays.
     pub fn aborted(&mut self, reason: Abort) {
-        self.record.aborted.get_or_insert(reason);
+        if self.record.aborted.is_none() {
+            self.record.aborted = Some(reason);
+            if matches!(reason, Abort::Revoked | Abort::Expired) {
+                let audit = &self.recorder.audit;
+                audit.denied(reason.as_str(), || self.deed());
+            }
+        }
+    }
+}
+
+/// A database's URI may name a user and a password before its host (RFC 3986 §3.2.1).
+fn without_password(uri: &MediaUri) -> String {
+    match uri {
+        MediaUri::Redis { authority, key } => {
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("redis://{host}/{key}")
+        }
+        MediaUri::Object { .. }
+        | MediaUri::Url { .. }
+        | MediaUri::Volume { .. }
+        | MediaUri::Local { .. } => uri.to_string(),
     }
 }
 

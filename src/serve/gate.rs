@@ -3,7 +3,9 @@
 //! Fetches the facts and asks for the decision; decides nothing itself.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+use http::HeaderValue;
 
 use super::cors::Cors;
 use super::error::Failure;
@@ -15,9 +17,14 @@ use crate::access::{Denied, Permit, authorize};
 use crate::auth::{Annotator, Credentials, Identify, SessionCookie};
 use crate::authority::{Authority, AuthorityError, Target};
 use crate::content::Reader;
+use crate::ids::{ProjectId, Subject};
 use crate::media_uri::MediaUri;
 use crate::resolve::{ResolvedObject, Storages};
 use crate::telemetry::Reason;
+
+/// An access source that takes longer is taken to be down: a page does not wait longer, and a body that is under way
+/// stands still meanwhile.
+const SOURCE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The gate as it is configured now.
 pub struct Gate {
@@ -32,9 +39,13 @@ pub struct Gate {
     /// Which bytes.
     pub reader: Reader,
     /// How much of it.
-    pub limits: Arc<Limits>,
+    pub limits: Arc<Limits<Subject>>,
+    /// How much of it all who work on one project may have.
+    pub project_limits: Arc<Limits<ProjectId>>,
     /// Who may read answers from another origin.
     pub cors: Cors,
+    /// `Strict-Transport-Security`, where TLS is on and it is not switched off.
+    pub hsts: Option<HeaderValue>,
     /// How answers look.
     pub delivery: DeliveryConfig,
     /// Whether `/session` is a route here: only where tokens are verified here is there one to exchange.
@@ -80,7 +91,10 @@ impl Gate {
     ) -> Result<(Permit, ResolvedObject), Failure> {
         let begun = Instant::now();
         let decided = |reason| recorder.metrics.decision(reason, begun.elapsed());
-        let entitlement = match self.authority.entitle(annotator, target, uri).await {
+        let asked = self.authority.entitle(annotator, target, uri);
+        let answered = tokio::time::timeout(SOURCE_TIMEOUT, asked).await;
+        let late = |_| Err(AuthorityError::Unavailable("no answer in time".to_owned()));
+        let entitlement = match answered.unwrap_or_else(late) {
             Ok(entitlement) => entitlement,
             Err(error) => {
                 decided(match error {
@@ -104,7 +118,8 @@ impl Gate {
     }
 }
 
-fn reason(denied: Denied) -> Reason {
+/// The word that logs and metrics have for a denial.
+pub(super) fn reason(denied: Denied) -> Reason {
     match denied {
         Denied::OutsideScope => Reason::OutsideScope,
         Denied::Expired => Reason::Expired,

@@ -1,9 +1,13 @@
-//! What one annotator may take: requests per second, bodies at once, bytes per second. All bodies of an annotator share.
+//! What one annotator, and one project, may take: requests per second, bodies at once, bytes per second. All bodies of
+//! an annotator share, and so do all of a project.
 //!
-//! Never slows one annotator for another. Holds an entry for whoever asked within the last second or has a body running
+//! A refusal says which limit it was in the fields of draft-ietf-httpapi-ratelimit-headers-10. Never slows one annotator
+//! for another, but for those of one project where that has limits. Holds an entry for whoever asked within the last second or has a body running
 //! (or owes time for its bytes), and forgets the others as it goes: many subjects do not fill memory.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,9 +15,10 @@ use std::time::{Duration, Instant};
 
 use governor::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use http::HeaderValue;
 
 use super::LimitsConfig;
-use crate::ids::Subject;
+use crate::ids::{ProjectId, Subject};
 
 /// After this many checks those who have their whole rate again are forgotten: a millisecond's work at most.
 const CHECKS_BETWEEN_SWEEPS: usize = 10_000;
@@ -25,15 +30,74 @@ const BURST: Duration = Duration::from_millis(250);
 /// When to come back for a body where too many run: nobody knows when one ends.
 const BODY_RETRY: Duration = Duration::from_secs(1);
 
-/// Past a limit: when to come back.
+/// Past a limit: when to come back, and which limit it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many requests; again in {} s", self.seconds())]
-pub struct RetryAfter(pub Duration);
+#[error("too many requests: {policy}; again in {} s", self.seconds())]
+pub struct RetryAfter {
+    /// When one more would be within it.
+    pub after: Duration,
+    /// The limit.
+    pub policy: Policy,
+}
+
+/// A quota policy, as `RateLimit-Policy` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    whose: Whose,
+    quota: Quotas,
+}
+
+/// Who shares a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// All requests of one annotator.
+    Annotator,
+    /// All requests through one project.
+    Project,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quotas {
+    /// Requests in each second.
+    Rate(u32),
+    /// Bodies at once.
+    Streams(usize),
+}
+
+/// The policy as a structured field's item (RFC 9651 §3.3): `"annotator-requests";q=200;w=1`.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.quota {
+            Quotas::Rate(quota) => write!(f, "{};q={quota};w=1", self.name()),
+            Quotas::Streams(quota) => {
+                write!(f, "{};q={quota};qu=\"concurrent-requests\"", self.name())
+            }
+        }
+    }
+}
+
+impl Policy {
+    fn name(self) -> &'static str {
+        match (self.whose, self.quota) {
+            (Whose::Annotator, Quotas::Rate(_)) => "\"annotator-requests\"",
+            (Whose::Annotator, Quotas::Streams(_)) => "\"annotator-streams\"",
+            (Whose::Project, Quotas::Rate(_)) => "\"project-requests\"",
+            (Whose::Project, Quotas::Streams(_)) => "\"project-streams\"",
+        }
+    }
+}
 
 impl RetryAfter {
+    /// `RateLimit-Policy` and `RateLimit`: the limit, and that nothing of it remains until then.
+    pub fn fields(self) -> [Option<HeaderValue>; 2] {
+        let policy = self.policy.to_string();
+        let left = format!("{};r=0;t={}", self.policy.name(), self.seconds());
+        [policy, left].map(|value| HeaderValue::try_from(value).ok())
+    }
+
     /// As `Retry-After` is written (RFC 9110 §10.2.3): whole seconds, rounded up, at least 1.
     pub fn seconds(self) -> u64 {
-        self.0
+        self.after
             .as_millis()
             .div_ceil(1000)
             .max(1)
@@ -42,21 +106,23 @@ impl RetryAfter {
     }
 }
 
-/// The limits of all annotators.
+/// The limits of all annotators, or of all projects.
 #[derive(Debug)]
-pub struct Limits {
-    requests: Option<DefaultKeyedRateLimiter<Subject>>,
+pub struct Limits<K: Clone + Eq + Hash> {
+    whose: Whose,
+    rate: u32,
+    requests: Option<DefaultKeyedRateLimiter<K>>,
     checks: AtomicUsize,
     concurrent_streams: Option<usize>,
     /// Bytes per second.
     bandwidth: Option<u64>,
-    takers: Arc<Mutex<Takers>>,
+    takers: Arc<Mutex<Takers<K>>>,
 }
 
-/// Annotators with bodies running, or with time owed for bytes.
-#[derive(Debug, Default)]
-struct Takers {
-    by_subject: HashMap<Subject, Taker>,
+/// Those with bodies running, or with time owed for bytes.
+#[derive(Debug)]
+struct Takers<K> {
+    by_key: HashMap<K, Taker>,
     /// At this many, those who owe nothing are forgotten.
     sweep_at: usize,
 }
@@ -68,24 +134,26 @@ struct Taker {
     paid_until: Instant,
 }
 
-impl Takers {
+impl<K: Clone + Eq + Hash> Takers<K> {
     /// Forgets at twice as many as were left last time, so that it costs each of them a step.
     fn sweep(&mut self, now: Instant) {
-        if self.by_subject.len() >= self.sweep_at {
-            self.by_subject
+        if self.by_key.len() >= self.sweep_at {
+            self.by_key
                 .retain(|_, taker| taker.streams > 0 || taker.paid_until > now);
-            self.sweep_at = (2 * self.by_subject.len()).max(LEAST_SWEPT);
+            self.sweep_at = (2 * self.by_key.len()).max(LEAST_SWEPT);
         }
     }
 }
 
-impl Limits {
+impl<K: Clone + Eq + Hash> Limits<K> {
     /// With the configured limits; 0 is taken as 1 where nothing could pass otherwise.
-    pub fn new(config: &LimitsConfig) -> Self {
+    pub fn new(whose: Whose, config: &LimitsConfig) -> Self {
         let rate = config
             .requests_per_second
             .map(|rate| NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN));
         Self {
+            whose,
+            rate: rate.map_or(0, NonZeroU32::get),
             // A burst of a whole second's worth: a gallery asks for its thumbnails at once.
             requests: rate.map(|rate| RateLimiter::keyed(Quota::per_second(rate))),
             checks: AtomicUsize::new(0),
@@ -93,7 +161,10 @@ impl Limits {
                 .concurrent_streams
                 .map(|streams| streams.max(1) as usize),
             bandwidth: config.bandwidth.map(|bytes| bytes.max(1)),
-            takers: Arc::default(),
+            takers: Arc::new(Mutex::new(Takers {
+                by_key: HashMap::new(),
+                sweep_at: LEAST_SWEPT,
+            })),
         }
     }
 
@@ -101,78 +172,71 @@ impl Limits {
     ///
     /// # Errors
     /// More per second than configured.
-    pub fn check_request(&self, subject: &Subject) -> Result<(), RetryAfter> {
+    pub fn check_request(&self, key: &K) -> Result<(), RetryAfter> {
         let Some(requests) = &self.requests else {
             return Ok(());
         };
         if self.checks.fetch_add(1, Relaxed) % CHECKS_BETWEEN_SWEEPS == CHECKS_BETWEEN_SWEEPS - 1 {
             requests.retain_recent();
         }
-        requests
-            .check_key(subject)
-            .map_err(|not_until| RetryAfter(not_until.wait_time_from(requests.clock().now())))
+        requests.check_key(key).map_err(|not_until| RetryAfter {
+            after: not_until.wait_time_from(requests.clock().now()),
+            policy: self.policy(Quotas::Rate(self.rate)),
+        })
+    }
+
+    fn policy(&self, quota: Quotas) -> Policy {
+        let whose = self.whose;
+        Policy { whose, quota }
     }
 
     /// Counts a body until the guard is dropped.
     ///
     /// # Errors
     /// More at once than configured.
-    pub fn begin_stream(&self, subject: &Subject) -> Result<StreamGuard, RetryAfter> {
+    pub fn begin_stream(&self, key: &K) -> Result<StreamGuard<K>, RetryAfter> {
         if self.concurrent_streams.is_none() && self.bandwidth.is_none() {
             return Ok(StreamGuard(None));
         }
         let now = Instant::now();
         let mut takers = lock(&self.takers);
         takers.sweep(now);
-        let taker = takers.by_subject.entry(subject.clone()).or_insert(Taker {
+        let taker = takers.by_key.entry(key.clone()).or_insert(Taker {
             streams: 0,
             paid_until: now,
         });
-        if self
-            .concurrent_streams
-            .is_some_and(|most| taker.streams >= most)
+        if let Some(most) = self.concurrent_streams
+            && taker.streams >= most
         {
-            return Err(RetryAfter(BODY_RETRY));
+            return Err(RetryAfter {
+                after: BODY_RETRY,
+                policy: self.policy(Quotas::Streams(most)),
+            });
         }
         taker.streams += 1;
         Ok(StreamGuard(Some(Share {
-            subject: subject.clone(),
+            key: key.clone(),
             bandwidth: self.bandwidth,
             takers: Arc::clone(&self.takers),
         })))
     }
 }
 
-/// One running body's part in its annotator's limits.
+/// A running body's pace: its annotator's, and its project's.
 #[derive(Debug)]
-#[must_use = "the body counts only as long as its guard lives"]
-pub struct StreamGuard(Option<Share>);
-
-#[derive(Debug)]
-struct Share {
-    subject: Subject,
-    bandwidth: Option<u64>,
-    takers: Arc<Mutex<Takers>>,
+pub struct Pace {
+    /// The annotator's limits.
+    pub annotator: StreamGuard<Subject>,
+    /// The project's; none: it was permitted through none.
+    pub project: Option<StreamGuard<ProjectId>>,
 }
 
-impl StreamGuard {
-    /// Counts bytes that are about to be sent, and gives how long they must wait; none: not at all.
-    pub fn delay(&self, bytes: u64) -> Option<Duration> {
-        let share = self.0.as_ref()?;
-        // An hour at most, so that no number of bytes can overflow a clock.
-        let cost = Duration::from_secs_f64((bytes as f64 / share.bandwidth? as f64).min(3600.0));
-        let now = Instant::now();
-        let mut takers = lock(&share.takers);
-        let taker = takers.by_subject.get_mut(&share.subject)?;
-        let begin = taker.paid_until.max(now);
-        taker.paid_until = begin + cost;
-        let wait = begin.saturating_duration_since(now).saturating_sub(BURST);
-        (!wait.is_zero()).then_some(wait)
-    }
-
+impl Pace {
     /// Counts bytes that are about to be sent, and is ready when they may be. It counts when called, not when awaited.
     pub fn throttle(&self, bytes: u64) -> impl Future<Output = ()> + Send + use<> {
-        let delay = self.delay(bytes);
+        let project = self.project.as_ref();
+        let delay = self.annotator.delay(bytes);
+        let delay = delay.max(project.and_then(|project| project.delay(bytes)));
         async move {
             if let Some(delay) = delay {
                 tokio::time::sleep(delay).await;
@@ -181,124 +245,51 @@ impl StreamGuard {
     }
 }
 
-impl Drop for Share {
+/// One running body's part in a limit.
+#[derive(Debug)]
+#[must_use = "the body counts only as long as its guard lives"]
+pub struct StreamGuard<K: Clone + Eq + Hash>(Option<Share<K>>);
+
+#[derive(Debug)]
+struct Share<K: Clone + Eq + Hash> {
+    key: K,
+    bandwidth: Option<u64>,
+    takers: Arc<Mutex<Takers<K>>>,
+}
+
+impl<K: Clone + Eq + Hash> StreamGuard<K> {
+    /// Counts bytes that are about to be sent, and gives how long they must wait; none: not at all.
+    pub fn delay(&self, bytes: u64) -> Option<Duration> {
+        let share = self.0.as_ref()?;
+        // An hour at most, so that no number of bytes can overflow a clock.
+        let cost = Duration::from_secs_f64((bytes as f64 / share.bandwidth? as f64).min(3600.0));
+        let now = Instant::now();
+        let mut takers = lock(&share.takers);
+        let taker = takers.by_key.get_mut(&share.key)?;
+        let begin = taker.paid_until.max(now);
+        taker.paid_until = begin + cost;
+        let wait = begin.saturating_duration_since(now).saturating_sub(BURST);
+        (!wait.is_zero()).then_some(wait)
+    }
+}
+
+impl<K: Clone + Eq + Hash> Drop for Share<K> {
     fn drop(&mut self) {
         let mut takers = lock(&self.takers);
-        if let Some(taker) = takers.by_subject.get_mut(&self.subject) {
+        if let Some(taker) = takers.by_key.get_mut(&self.key) {
             taker.streams -= 1;
             // Who owes time is kept until it is paid: else many small bodies would pass any bandwidth.
             if taker.streams == 0 && taker.paid_until <= Instant::now() {
-                takers.by_subject.remove(&self.subject);
+                takers.by_key.remove(&self.key);
             }
         }
     }
 }
 
 /// A panic while it was held left a count at worst one off: no reason to fail every later request.
-fn lock(takers: &Mutex<Takers>) -> MutexGuard<'_, Takers> {
+fn lock<K>(takers: &Mutex<Takers<K>>) -> MutexGuard<'_, Takers<K>> {
     takers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn limits(
-        requests_per_second: Option<u32>,
-        concurrent_streams: Option<u32>,
-        bandwidth: Option<u64>,
-    ) -> Limits {
-        Limits::new(&LimitsConfig {
-            requests_per_second,
-            concurrent_streams,
-            bandwidth,
-        })
-    }
-
-    #[test]
-    fn past_the_rate_one_annotator_is_refused_and_another_is_not() {
-        let limits = limits(Some(3), None, None);
-        let (anna, bo) = (Subject::from("anna"), Subject::from("bo"));
-        let refused = (0..100)
-            .find_map(|_| limits.check_request(&anna).err())
-            .unwrap();
-        assert_eq!(refused.seconds(), 1);
-        assert!(limits.check_request(&bo).is_ok());
-    }
-
-    #[test]
-    fn past_the_streams_a_body_is_refused_until_one_ends() {
-        let limits = limits(None, Some(2), None);
-        let (anna, bo) = (Subject::from("anna"), Subject::from("bo"));
-        let first = limits.begin_stream(&anna).unwrap();
-        let _second = limits.begin_stream(&anna).unwrap();
-        assert_eq!(
-            limits.begin_stream(&anna).unwrap_err(),
-            RetryAfter(BODY_RETRY)
-        );
-        assert!(limits.begin_stream(&bo).is_ok());
-        drop(first);
-        assert!(limits.begin_stream(&anna).is_ok());
-    }
-
-    #[test]
-    fn bytes_past_the_bandwidth_wait_and_bodies_of_one_annotator_share_it() {
-        // A byte a second, so that no pause of the machine comes near what is measured.
-        let limits = limits(None, None, Some(1));
-        let anna = Subject::from("anna");
-        let (first, second) = (
-            limits.begin_stream(&anna).unwrap(),
-            limits.begin_stream(&anna).unwrap(),
-        );
-        assert_eq!(first.delay(1000), None);
-        let wait = second.delay(1000).unwrap().as_secs();
-        assert!((900..1000).contains(&wait), "{wait}");
-        let wait = first.delay(1000).unwrap().as_secs();
-        assert!((1900..2000).contains(&wait), "{wait}");
-        let other = limits.begin_stream(&Subject::from("bo")).unwrap();
-        assert_eq!(other.delay(1000), None);
-    }
-
-    #[test]
-    fn small_bodies_one_after_another_do_not_pass_the_bandwidth() {
-        let limits = limits(None, None, Some(1));
-        let anna = Subject::from("anna");
-        let waits = (0..4).filter_map(|_| limits.begin_stream(&anna).unwrap().delay(1000));
-        assert!(waits.max().unwrap() > Duration::from_secs(2900));
-    }
-
-    #[tokio::test]
-    async fn without_limits_everything_passes_at_once() {
-        let limits = limits(None, None, None);
-        let anna = Subject::from("anna");
-        for _ in 0..1000 {
-            limits.check_request(&anna).unwrap();
-        }
-        let guard = limits.begin_stream(&anna).unwrap();
-        guard.throttle(u64::MAX).await;
-        assert!(lock(&limits.takers).by_subject.is_empty());
-    }
-
-    #[test]
-    fn a_hundred_thousand_annotators_are_forgotten_when_they_end() {
-        let limits = limits(Some(u32::MAX), Some(1), Some(1 << 20));
-        for number in 0..100_000 {
-            let subject = Subject::new(number.to_string());
-            limits.check_request(&subject).unwrap();
-            let _ = limits.begin_stream(&subject).unwrap().delay(1);
-        }
-        assert!(limits.requests.as_ref().unwrap().len() <= 2 * CHECKS_BETWEEN_SWEEPS);
-        assert!(lock(&limits.takers).by_subject.len() <= 2 * LEAST_SWEPT);
-    }
-
-    #[test]
-    fn zero_and_huge_numbers_do_not_panic() {
-        let limits = limits(Some(0), Some(0), Some(0));
-        let anna = Subject::from("anna");
-        assert!(limits.check_request(&anna).is_ok());
-        let guard = limits.begin_stream(&anna).unwrap();
-        assert!(guard.delay(u64::MAX).is_none());
-        assert!(guard.delay(u64::MAX).is_some());
-        assert_eq!(RetryAfter(Duration::MAX).seconds(), u64::MAX);
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use http::Response;
 use http::request::Parts;
 
-use super::accept::acceptable;
+use super::accept::{acceptable, is_data};
 use super::application;
 use super::body::Body;
 use super::content_type::ContentType;
@@ -16,7 +16,7 @@ use super::desk::Desk;
 use super::error::Failure;
 use super::exchange::Exchange;
 use super::gate::Gate;
-use super::limits::StreamGuard;
+use super::limits::{Pace, RetryAfter};
 use super::listener::Peer;
 use super::preconditions::Verdict;
 use super::recheck::{ASK_EVERY, Begun, Recheck, Source, rechecked};
@@ -27,6 +27,7 @@ use crate::auth::Annotator;
 use crate::authority::Target;
 use crate::backend::{BackendError, PresignOptions};
 use crate::content::{ContentError, FirstRead, Opened};
+use crate::ids::ProjectId;
 use crate::object::ObjectMeta;
 use crate::project::Delivery;
 use crate::range::{ByteRange, RangeSpec};
@@ -41,6 +42,7 @@ struct Permitted<'a> {
     request: MediaRequest,
     annotator: Arc<Annotator>,
     object: ResolvedObject,
+    project: Option<ProjectId>,
     admitted_at: Instant,
     traceparent: String,
 }
@@ -55,6 +57,7 @@ pub async fn answer(
     exchange: &mut Exchange,
 ) -> Result<Response<Body>, Failure> {
     let request = MediaRequest::from_parts(parts, target)?;
+    exchange.asked_for(&request.uri);
     let credentials = credentials(parts, gate.cookie.name(), true);
     let annotator = gate.authenticate(credentials, &desk.recorder).await?;
     exchange.asked_by(&annotator.subject);
@@ -63,10 +66,15 @@ pub async fn answer(
     let (permit, object) = gate
         .admit(&annotator, &request.target, &request.uri, &desk.recorder)
         .await?;
-    exchange.served_from(
-        permit.projects().first().map(|project| &project.id),
-        &object.location().storage,
-    );
+    let project = permit.projects().first().map(|project| project.id.clone());
+    exchange.served_from(project.as_ref(), &object.location().storage);
+    // After the decision: who is refused must not learn how busy a project is.
+    if let Some(project) = &project {
+        gate.project_limits.check_request(project)?;
+    }
+    if !is_data(&parts.headers) {
+        return Err(Failure::NotAcceptable);
+    }
     let traceparent = trace.child().header_value();
     let permitted = Permitted {
         desk,
@@ -75,6 +83,7 @@ pub async fn answer(
         request,
         annotator,
         object,
+        project,
         admitted_at,
         traceparent,
     };
@@ -133,7 +142,7 @@ impl Permitted<'_> {
         let request = &self.request;
         // Before storage is asked: a body too many costs it nothing.
         let place = self.desk.caps.begin()?;
-        let pace = self.gate.limits.begin_stream(&self.annotator.subject)?;
+        let pace = self.pace()?;
         let opened = self.open(self.first_read()).await?;
         exchange.cached(opened.status());
         let meta = opened.meta();
@@ -169,6 +178,15 @@ impl Permitted<'_> {
         Ok(head.map(|()| body.held_by(place)))
     }
 
+    fn pace(&self) -> Result<Pace, RetryAfter> {
+        let limits = &self.gate.project_limits;
+        let project = self.project.as_ref();
+        Ok(Pace {
+            annotator: self.gate.limits.begin_stream(&self.annotator.subject)?,
+            project: project.map(|id| limits.begin_stream(id)).transpose()?,
+        })
+    }
+
     /// The application's own answer, where only it has the media.
     async fn pass_on(
         &self,
@@ -176,7 +194,7 @@ impl Permitted<'_> {
         trace: &TraceContext,
         exchange: &Exchange,
     ) -> Result<Response<Body>, Failure> {
-        let pace = self.gate.limits.begin_stream(&self.annotator.subject)?;
+        let pace = self.pace()?;
         let hop = Hop {
             peer,
             trace,
@@ -237,7 +255,7 @@ impl Permitted<'_> {
         &self,
         opened: &Opened,
         range: &ByteRange,
-        pace: StreamGuard,
+        pace: Pace,
         exchange: &mut Exchange,
     ) -> Result<Body, Failure> {
         let mut content = opened.stream(range);

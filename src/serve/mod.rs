@@ -43,6 +43,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Where health and metrics are served; none: nowhere.
     pub admin_listen: Option<SocketAddr>,
+    /// Names that the admin listener may be asked by, beside addresses and private names: against DNS rebinding.
+    pub admin_hosts: Vec<String>,
     /// Where everything goes that is no media: scheme, host and port; none: nowhere.
     pub upstream: Option<url::Url>,
     /// Certificate and key; none: plain HTTP.
@@ -53,6 +55,14 @@ pub struct ServerConfig {
     pub allowed_origins: Vec<String>,
     /// What one annotator may take.
     pub limits: LimitsConfig,
+    /// What all who work on one project may take together.
+    pub project_limits: LimitsConfig,
+    /// Whether the process confines itself to the files that its configuration names.
+    pub sandbox: bool,
+    /// Files and directories that it reads beside them.
+    pub sandbox_paths: Vec<PathBuf>,
+    /// `max-age` of `Strict-Transport-Security`; none: not sent.
+    pub hsts: Option<Duration>,
     /// What all of them may.
     pub caps: caps::CapsConfig,
 }
@@ -64,16 +74,20 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its private key.
     pub private_key: PathBuf,
+    /// The authorities whose certificates clients may or must show; none: nobody is asked for one.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client that shows none is let in.
+    pub client_optional: bool,
 }
 
-/// `[server.limits]`: per annotator; none: unlimited.
+/// `[server.limits]`, per annotator, and `[server.limits.project]`; none: unlimited.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LimitsConfig {
     /// Requests per second; past it 429.
     pub requests_per_second: Option<u32>,
     /// Bodies at once; past it 429.
     pub concurrent_streams: Option<u32>,
-    /// Bytes per second over all bodies of an annotator; past it they slow down.
+    /// Bytes per second over all their bodies; past it they slow down.
     pub bandwidth: Option<u64>,
 }
 

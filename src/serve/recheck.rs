@@ -12,7 +12,7 @@ use super::body::Frames;
 use super::error::Failure;
 use super::exchange::Recorder;
 use super::gate::Gate;
-use super::limits::StreamGuard;
+use super::limits::Pace;
 use crate::access::Denied;
 use crate::auth::Annotator;
 use crate::authority::{AuthorityError, Target};
@@ -62,12 +62,16 @@ impl Recheck {
 struct Running {
     source: Source,
     recheck: Recheck,
-    pace: StreamGuard,
+    pace: Pace,
     unasked: u64,
     asked_at: Instant,
 }
 
 /// Where a running body's frames come from.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one a body, and never moved in a hurry"
+)]
 pub enum Source {
     /// A storage, through the cache.
     Content(Box<ContentStream>),
@@ -93,7 +97,7 @@ pub struct Begun {
 }
 
 /// The frames after the first.
-pub fn rechecked(source: Source, recheck: Recheck, pace: StreamGuard, begun: Begun) -> Frames {
+pub fn rechecked(source: Source, recheck: Recheck, pace: Pace, begun: Begun) -> Frames {
     let running = Running {
         source,
         recheck,

@@ -23,6 +23,11 @@ const SANDBOX: HeaderValue =
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
 
+/// `Strict-Transport-Security` (RFC 6797 §6.1): this host alone, for what its subdomains do is not known here.
+pub fn strict_transport_security(max_age: Duration) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("max-age={}", max_age.as_secs())).ok()
+}
+
 /// Which bytes of the object the answer has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selected {

@@ -1,19 +1,20 @@
 //! TLS 1.2 and 1.3 (RFC 5246, RFC 8446) by rustls, HTTP/2 and HTTP/1.1 offered by ALPN (RFC 7301).
 //!
-//! The certificate can be read again while connections run; a bad one keeps the old. Never prints what a key file holds.
+//! Certificates can be read again while connections run; a bad one keeps the old. Clients are asked for certificates of
+//! their own (RFC 8446 §4.3.2) where an authority is configured for them. Never prints what a key file holds.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use super::TlsFiles;
@@ -25,8 +26,7 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 #[derive(Debug)]
 pub struct Tls {
     files: TlsFiles,
-    certificate: Arc<CurrentCertificate>,
-    config: Arc<ServerConfig>,
+    config: ArcSwap<ServerConfig>,
 }
 
 /// Why a certificate cannot be served.
@@ -78,6 +78,17 @@ pub enum TlsError {
         #[source]
         source: rustls::Error,
     },
+    /// No client could be told by what the file of their authorities holds.
+    #[error(
+        "{path} cannot be used to verify clients; it must hold the certificates of authorities"
+    )]
+    ClientCa {
+        /// The file.
+        path: PathBuf,
+        /// What rustls says.
+        #[source]
+        source: VerifierBuilderError,
+    },
     /// rustls cannot be set up.
     #[error("tls cannot be set up")]
     Setup(#[source] rustls::Error),
@@ -102,22 +113,9 @@ impl Tls {
     /// # Errors
     /// A file that is not there, not PEM, or not the other's.
     pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let certificate = Arc::new(CurrentCertificate(ArcSwap::from_pointee(read(
-            files, &provider,
-        )?)));
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(TlsError::Setup)?
-            .with_no_client_auth()
-            .with_cert_resolver(certificate.clone());
-        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
-        // Stateless tickets (RFC 5077, RFC 8446 §4.6.1): a returning browser saves a signature and a round trip.
-        config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Setup)?;
         Ok(Self {
             files: files.clone(),
-            certificate,
-            config: Arc::new(config),
+            config: ArcSwap::from_pointee(server_config(files)?),
         })
     }
 
@@ -136,39 +134,70 @@ impl Tls {
             (chain, key) => [chain.err(), key.err()],
         };
         let keys = ["certificate", "private_key"].into_iter();
+        let client_ca = client_verifier(files, &Arc::new(aws_lc_rs::default_provider())).err();
         keys.zip(mistakes)
+            .chain([("client_ca", client_ca)])
             .filter_map(|(key, mistake)| Some((key, mistake?)))
             .collect()
     }
 
-    /// Reads the files again: new connections get the new certificate, running ones keep theirs.
+    /// Reads the files again: new connections get the new certificate and are asked for one of the new authorities',
+    /// running ones keep theirs. Tickets of before are no longer taken: they would carry an old client in.
     ///
     /// # Errors
     /// As for [`Self::load`]; the old certificate stays in service.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let certificate = read(&self.files, self.config.crypto_provider())?;
-        self.certificate.0.store(Arc::new(certificate));
+        self.config.store(Arc::new(server_config(&self.files)?));
         Ok(())
     }
 
     /// Accepts connections with the certificate of the moment.
     pub fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.config))
+        TlsAcceptor::from(self.config.load_full())
     }
 }
 
-struct CurrentCertificate(ArcSwap<CertifiedKey>);
-
-impl fmt::Debug for CurrentCertificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CurrentCertificate")
-    }
+fn server_config(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let certificate = read(files, &provider)?;
+    let clients = client_verifier(files, &provider)?;
+    // rustls knows TLS 1.2 and 1.3 and nothing older (RFC 8996).
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Setup)?
+        .with_client_cert_verifier(clients)
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certificate)));
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+    // Stateless tickets (RFC 5077, RFC 8446 §4.6.1): a returning browser saves a signature and a round trip.
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Setup)?;
+    Ok(config)
 }
 
-impl ResolvesServerCert for CurrentCertificate {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
+/// Asks nobody for a certificate, or everybody.
+fn client_verifier(
+    files: &TlsFiles,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let Some(path) = &files.client_ca else {
+        return Ok(WebPkiClientVerifier::no_client_auth());
+    };
+    let mut roots = RootCertStore::empty();
+    let unusable = |source| TlsError::ClientCa {
+        path: path.clone(),
+        source,
+    };
+    for certificate in chain(path)? {
+        let added = roots.add(certificate);
+        added.map_err(|_| unusable(VerifierBuilderError::NoRootAnchors))?;
     }
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    let verifier = if files.client_optional {
+        verifier.allow_unauthenticated()
+    } else {
+        verifier
+    };
+    verifier.build().map_err(unusable)
 }
 
 fn read(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
@@ -219,8 +248,8 @@ fn unreadable(path: &Path, error: pem::Error, nothing_found: fn(PathBuf) -> TlsE
 pub(super) mod tests {
     use std::fs;
 
+    use rustls::ClientConfig;
     use rustls::pki_types::ServerName;
-    use rustls::{ClientConfig, RootCertStore};
     use tempfile::TempDir;
     use tokio_rustls::{TlsConnector, client};
 
@@ -260,6 +289,8 @@ pub(super) mod tests {
             TlsFiles {
                 certificate: self.directory.path().join("tls.crt"),
                 private_key: self.directory.path().join("tls.key"),
+                client_ca: None,
+                client_optional: false,
             }
         }
 
@@ -328,6 +359,7 @@ pub(super) mod tests {
         let swapped = TlsFiles {
             certificate: files.private_key.clone(),
             private_key: files.certificate.clone(),
+            ..files.clone()
         };
         assert!(
             matches!(load(&swapped), TlsError::NoCertificate { path } if path == files.private_key)

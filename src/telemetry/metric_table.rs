@@ -100,6 +100,16 @@ pub(super) const LOG_DROPPED: Definition = row(
     "Lines of the access log dropped because it could not be written as fast as requests came",
     &[],
 );
+pub(super) const AUDIT_DROPPED: Definition = row(
+    "lockgate_audit_log_dropped_total",
+    "Lines of the audit log dropped because it could not be written, or not as fast as they came",
+    &[],
+);
+pub(super) const AUDIT_WRITABLE: Definition = row(
+    "lockgate_audit_log_writable",
+    "1 if the audit log took its last line, or none is configured, else 0",
+    &[],
+);
 
 /// Whole requests: a cached thumbnail takes a millisecond, an hour of video as long as it is watched.
 pub(super) const REQUEST_BUCKETS: &[f64] = &[
@@ -135,4 +145,6 @@ pub(super) const TABLE: &[Definition] = &[
     RELOAD,
     BUILD_INFO,
     LOG_DROPPED,
+    AUDIT_DROPPED,
+    AUDIT_WRITABLE,
 ];

@@ -45,6 +45,8 @@ pub struct Metrics {
     credential_expiry: GaugeVec,
     reload: IntGauge,
     log_dropped: IntCounter,
+    audit_dropped: IntCounter,
+    audit_writable: IntGauge,
 }
 
 impl Metrics {
@@ -66,6 +68,8 @@ impl Metrics {
         build_info
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
+        let audit_writable = plain(&registry, IntGauge::with_opts(opts(&AUDIT_WRITABLE))?)?;
+        audit_writable.set(1);
         let places = Route::ALL.len() * Method::ALL.len() * CODES;
         Ok(Self {
             requests,
@@ -106,6 +110,8 @@ impl Metrics {
             )?,
             reload: plain(&registry, IntGauge::with_opts(opts(&RELOAD))?)?,
             log_dropped: plain(&registry, IntCounter::with_opts(opts(&LOG_DROPPED))?)?,
+            audit_dropped: plain(&registry, IntCounter::with_opts(opts(&AUDIT_DROPPED))?)?,
+            audit_writable,
             registry,
         })
     }
@@ -209,6 +215,11 @@ impl Metrics {
     /// The counter of lines that the access log had to drop.
     pub(super) fn log_dropped(&self) -> IntCounter {
         self.log_dropped.clone()
+    }
+
+    /// The audit log's counter of lines lost, and whether it can be written.
+    pub(super) fn audit_log(&self) -> (IntCounter, IntGauge) {
+        (self.audit_dropped.clone(), self.audit_writable.clone())
     }
 
     /// Everything in Prometheus's text format, version 0.0.4.

@@ -53,7 +53,7 @@ pub struct Record {
     pub aborted: Option<Abort>,
 }
 
-fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     let time = OffsetDateTime::from(*time);
     serializer.collect_str(&format_args!(
         "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",

@@ -324,6 +324,25 @@ async fn what_label_studio_has_no_storage_for_comes_from_an_own_one_or_not_at_al
 }
 
 #[tokio::test]
+async fn what_label_studio_leaves_unresolved_in_a_task_is_rewritten_to_its_media_route() {
+    let (_store, studio, gateway) = started().await;
+    studio.state().data = serde_json::json!({"media": [DBX], "note": "dbx is not a URI"});
+    let task = async |query: &str| {
+        let path = format!("/api/tasks/1/{query}");
+        let answer = gateway.client().get(path).of("anna").answer().await;
+        serde_json::from_str::<serde_json::Value>(answer.text()).expect("a task")
+    };
+    let raw = task("?resolve_uri=false").await;
+    assert_eq!(raw["data"]["media"][0], DBX);
+    let mut resolved = task("").await;
+    let route = resolved["data"]["media"][0].take();
+    let route = route.as_str().expect("a path").to_owned();
+    assert_eq!(route, path(DBX));
+    resolved["data"]["media"][0] = DBX.into();
+    assert_eq!(resolved, raw, "and nothing else");
+}
+
+#[tokio::test]
 async fn what_is_no_media_is_label_studios_own_and_so_is_session() {
     let (_store, _studio, gateway) = started().await;
     for (method, path) in [

@@ -1,5 +1,7 @@
 //! TLS: the media, over HTTP/1.1 and HTTP/2, the session's cookie with its prefix, and certificates that are renewed.
 
+mod trust;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,17 +36,19 @@ fn leaf(ca: &Ca) -> (String, String) {
 }
 
 async fn started(ca: &Ca) -> (Store, Gateway) {
+    started_with(ca, |setup| setup).await
+}
+
+async fn started_with(ca: &Ca, change: impl FnOnce(Setup) -> Setup) -> (Store, Gateway) {
     let store = Store::start().await;
     store.put("media", "a.mp4", Pattern(1).bytes(1000), Some("video/mp4"));
     let (certificate, key) = leaf(ca);
-    let gateway = Setup::over(&store.section("media"))
+    let setup = Setup::over(&store.section("media"))
         .set("server.tls.certificate", "tls.crt")
         .set("server.tls.private_key", "tls.key")
         .file("tls.crt", certificate)
-        .file("tls.key", key)
-        .start()
-        .await;
-    (store, gateway)
+        .file("tls.key", key);
+    (store, change(setup).start().await)
 }
 
 /// A connection that trusts this CA alone; an error where the server's certificate is not its.

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::media_uri::MediaUriError;
+use crate::serve::LimitsConfig;
+use crate::serve::limits::{Limits, Whose};
 
 fn every_failure() -> Vec<(Failure, u16)> {
     let backend = |error| Failure::Content(ContentError::Backend(error));
@@ -46,12 +48,7 @@ fn every_failure() -> Vec<(Failure, u16)> {
         ),
         (Failure::PreconditionFailed, 412),
         (Failure::NotAcceptable, 406),
-        (
-            Failure::TooManyRequests {
-                retry_after: Duration::from_millis(1500),
-            },
-            429,
-        ),
+        (too_many(), 429),
         (Failure::Overloaded, 503),
         (Failure::RequestTimeout, 408),
         (Failure::ContentTooLarge, 413),
@@ -71,6 +68,18 @@ fn text<'a>(response: &'a Response<Bytes>, name: &str) -> Option<&'a str> {
         .headers()
         .get(name)
         .map(|value| value.to_str().unwrap())
+}
+
+/// A refusal of the second request within a second.
+fn too_many() -> Failure {
+    let config = LimitsConfig {
+        requests_per_second: Some(1),
+        ..LimitsConfig::default()
+    };
+    let limits = Limits::new(Whose::Annotator, &config);
+    let anna = "anna".to_owned();
+    let refused = std::iter::repeat_with(|| limits.check_request(&anna)).find_map(Result::err);
+    refused.unwrap().into()
 }
 
 #[test]
@@ -135,7 +144,7 @@ fn each_status_has_the_fields_it_asks_for() {
             (status == 416).then_some("bytes */100")
         );
         let retry_after = match status {
-            429 => Some("2"),
+            429 => Some("1"),
             503 => Some("5"),
             _ => None,
         };

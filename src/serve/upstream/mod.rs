@@ -5,8 +5,8 @@
 //! client says of its own address. Follows RFC 9110 §7.6 (forwarding) and §7.8 (upgrades), RFC 9112 §3 and §6.3
 //! (targets and framing).
 //!
-//! What an application needs of its own is one step before the request goes out and one after its answer's head is in:
-//! `label_studio` is such a step.
+//! What Label Studio needs of its own is one step before the request goes out and one after its answer's head is in:
+//! `label_studio` holds its logouts, `task_json` rewrites what it leaves unresolved in tasks.
 
 mod body;
 mod fields;
@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
@@ -33,6 +34,7 @@ use url::Url;
 use super::body::Body;
 use super::error::Failure;
 use super::listener::Peer;
+use super::task_json;
 use crate::auth::label_studio::Sessions;
 use crate::backend::http::{HttpClientError, tls_config};
 use crate::ids::RequestId;
@@ -178,6 +180,12 @@ impl Upstream {
             .sessions
             .as_ref()
             .map(|sessions| Passing::before(sessions, &mut head));
+        let tasks = passing
+            .as_ref()
+            .and_then(|_| task_json::applies(&head.method, head.uri.path(), head.uri.query()));
+        if tasks.is_some() {
+            task_json::ask_for_plain_json(&mut head.headers);
+        }
         let progress = Arc::new(Progress::begin());
         let mut answer = self.send(head, body, &progress).await?;
         if let Some(passing) = passing {
@@ -187,7 +195,10 @@ impl Upstream {
             return switch(&mut answer, upgrade, hop.tunnels, place);
         }
         fields::for_the_client(answer.headers_mut());
-        Ok(self.relayed(answer, progress, place))
+        Ok(match tasks {
+            Some(shape) => self.relayed(task_json::rewrite(shape, answer), progress, place),
+            None => self.relayed(answer, progress, place),
+        })
     }
 
     /// The answer's head. What asks for nothing to be done (RFC 9110 §9.2.1) and has no body is sent over a connection
@@ -238,15 +249,18 @@ impl Upstream {
         }
     }
 
-    fn relayed(
+    fn relayed<B>(
         &self,
-        answer: Response<Incoming>,
+        answer: Response<B>,
         progress: Arc<Progress>,
         place: OwnedSemaphorePermit,
-    ) -> Response<Body> {
-        let (head, incoming) = answer.into_parts();
-        let length = http_body::Body::size_hint(&incoming).exact();
-        let frames = body::frames(incoming, progress, self.timeouts.stall, place);
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let (head, body) = answer.into_parts();
+        let length = body.size_hint().exact();
+        let frames = body::frames(body, progress, self.timeouts.stall, place);
         let mut response = Response::new(Body::relayed(frames, length));
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;

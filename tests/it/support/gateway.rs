@@ -127,11 +127,17 @@ impl Setup {
     }
 }
 
-/// A running gateway; it stops when it is dropped.
+/// A running gateway; it stops when it is dropped, and what it wrote is searched for secrets.
 pub struct Gateway {
     running: lockgate::app::Running,
     client: Client,
     directory: TempDir,
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        super::secrets::assert_none_in(self.directory.path(), &["access.log", "audit.log"]);
+    }
 }
 
 impl Gateway {

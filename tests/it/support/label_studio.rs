@@ -252,9 +252,13 @@ async fn sign(signer: &S3, key: &str, life: Duration) -> String {
 }
 
 fn told(status: u16, fields: &[(&str, &str)], body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let body = body.into();
     let mut answer = Response::builder().status(status);
+    if body.starts_with(b"{") || body.starts_with(b"[") {
+        answer = answer.header("content-type", "application/json");
+    }
     for (name, value) in fields {
         answer = answer.header(*name, *value);
     }
-    answer.body(Full::new(body.into())).expect("a valid answer")
+    answer.body(Full::new(body)).expect("a valid answer")
 }

@@ -21,11 +21,16 @@ pub fn run(arguments: &[&str]) -> Output {
 
 /// Starts the binary, in a directory that takes what it writes; the kernel ends it with the thread that started it.
 pub fn spawn(arguments: &[&str], directory: &Path) -> Child {
+    spawn_at("debug", arguments, directory)
+}
+
+/// The same, as chatty as `level` says.
+pub fn spawn_at(level: &str, arguments: &[&str], directory: &Path) -> Child {
     let file = |name: &str| Stdio::from(File::create(directory.join(name)).expect("a file"));
     Command::new("setpriv")
         .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_lockgate")])
         .args(arguments)
-        .env("LOCKGATE_LOG", "debug")
+        .env("LOCKGATE_LOG", level)
         .stdin(Stdio::null())
         .stdout(file("stdout"))
         .stderr(file("stderr"))
@@ -33,7 +38,7 @@ pub fn spawn(arguments: &[&str], directory: &Path) -> Child {
         .expect("the binary starts")
 }
 
-/// `lockgate serve`, running; killed when dropped.
+/// `lockgate serve`, running; killed when dropped, and what it wrote is searched for secrets.
 pub struct Serving {
     process: Started,
     directory: TempDir,
@@ -44,9 +49,15 @@ pub struct Serving {
 impl Serving {
     /// Starts it and returns once it is ready.
     pub async fn start(setup: Setup) -> Self {
+        Self::start_at("debug", setup).await
+    }
+
+    /// The same, as chatty as `level` says.
+    pub async fn start_at(level: &str, setup: Setup) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let file = setup.write(directory.path());
-        let process = spawn(
+        let process = spawn_at(
+            level,
             &["serve", "--config", &file.to_string_lossy()],
             directory.path(),
         );
@@ -81,6 +92,16 @@ impl Serving {
             .status()
             .expect("sh runs");
         assert!(status.success(), "{kill}");
+    }
+
+    /// Whether the process can gain no privileges, as the kernel says.
+    pub fn no_new_privs(&self) -> Option<String> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id()));
+        let status = status.ok()?;
+        let value = status
+            .lines()
+            .find_map(|line| line.strip_prefix("NoNewPrivs:"))?;
+        Some(value.trim().to_owned())
     }
 
     /// Files and sockets that it has open.
@@ -121,6 +142,13 @@ impl Serving {
     /// A file beside its configuration.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let written = ["stdout", "stderr", "access.log", "audit.log"];
+        super::secrets::assert_none_in(self.directory.path(), &written);
     }
 }
 

@@ -44,6 +44,14 @@ impl Raw {
         read
     }
 
+    /// A GET whose target is sent as it is written, and its whole answer.
+    pub async fn answer(address: SocketAddr, target: &str, token: &str) -> Vec<u8> {
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: lockgate\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+        );
+        Self::send(address, request).await.read_to_end().await
+    }
+
     /// Reads exactly `len` bytes.
     pub async fn read_exactly(&mut self, len: usize) -> Vec<u8> {
         let mut read = vec![0; len];

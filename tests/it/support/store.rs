@@ -9,6 +9,7 @@ pub use lockgate::cli::demo::s3::{Fault, Object};
 use super::content::Pattern;
 
 pub const ID: &str = "AKIATESTS";
+/// The secret access key of every server here.
 pub const SECRET: &str = "the secret key of the tests";
 
 /// A running server.

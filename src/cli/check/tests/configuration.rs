@@ -65,6 +65,8 @@ async fn a_certificate_that_is_none_is_a_failure() {
     loaded.config.server.tls = Some(TlsFiles {
         certificate: none.clone(),
         private_key: none,
+        client_ca: None,
+        client_optional: false,
     });
     let report = check(&file, &loaded, &CheckArgs::default()).await.unwrap();
     let text = report.to_string();
