@@ -1,6 +1,6 @@
-"""Starts Label Studio, storage and Lockgate, puts the same loads on Label Studio's own proxy and on Lockgate in turn, and
+"""Starts Label Studio, storage and Lockgate, puts the same loads on both in turn, and prints medians as Markdown.
 
-prints the medians as a table of Markdown. See `run`, which starts this.
+See `run`, which starts this.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import seed
@@ -29,7 +30,8 @@ def main() -> int:
     servers = Servers(directory)
     try:
         stand = start(options, directory, servers)
-        measured = rows.measure(stand, rows.QUICK if options.quick else rows.WHOLE, say)
+        length = rows.QUICK if options.quick else replace(rows.WHOLE, rounds=options.rounds)
+        measured = rows.measure(stand, length, say)
         print(table.whole(measured, stand))
     except Failed as failed:
         print(f"benches/label-studio: {failed}", file=sys.stderr)
@@ -45,6 +47,7 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benches/label-studio/run")
     parser.add_argument("--quick", action="store_true", help="one short round: shows that it works, measures little")
+    parser.add_argument("--rounds", type=int, default=rows.WHOLE.rounds, help="how many (default: %(default)s)")
     parser.add_argument("--lockgate", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--target", type=Path, required=True, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -65,7 +68,7 @@ def start(options: argparse.Namespace, directory: Path, servers: Servers) -> row
     streamed, signed = (fill(api, origin, presign) for presign in (False, True))
     say("Lockgate")
     cached, cached_at = lockgate(options, directory, servers, studio.base, "lockgate", {})
-    # To see what bytes cost without what a decision costs: none are kept, and decisions are for longer than a load lasts.
+    # What bytes cost without what a decision costs: no bytes are kept, and decisions for longer than a load lasts.
     without = {"LOCKGATE__CACHE__MEMORY": "0B", "LOCKGATE__ACCESS__MAX_AGE": "60s"}
     bare, bare_at = lockgate(options, directory, servers, studio.base, "lockgate-without-cache", without)
     sides = {

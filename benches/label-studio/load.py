@@ -7,11 +7,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from origin import Origin
 from processes import Failed
 
 TICK = os.sysconf("SC_CLK_TCK")
 THREADS = 2  # of wrk
-SETTLE = 0.3  # seconds until what the clients let go of is let go of by the servers, too
+SETTLE = 0.3  # seconds: what the clients let go of at the end, the servers let go of, too
 
 
 @dataclass
@@ -60,7 +61,10 @@ def cpu(root: int) -> float:
     return sum(used.get(pid, 0) for pid in tree) / TICK
 
 
-def load(base: str, token: str, targets: list[Target], connections: int, seconds: float, roots, origin, directory) -> Seen:
+def load(
+    base: str, token: str, targets: list[Target], connections: int, seconds: float,
+    roots: dict[str, int], origin: Origin, directory: Path,
+) -> Seen:
     """Sends them over and over for so long. `roots` names the process of each server whose CPU is counted."""
     listed = directory / "targets"
     listed.write_text("".join(

@@ -1,7 +1,7 @@
 """Storage that is not the bottleneck: nginx with files, as an S3 server in path style that checks no signature.
 
-The files are few and their names without end, so that there is always an object that nobody has seen yet: the image of a
-name is chosen by its last digit, and every video is the same one.
+The files are few and their names without end, so that there is always an object that nobody has seen yet: the image of
+a name is chosen by its last digit, and every video is the same one.
 """
 
 import os

@@ -19,7 +19,7 @@ import seed
 LABEL_STUDIO, LOCKGATE, WITHOUT_CACHE = "Label Studio", "Lockgate", "Lockgate without a cache"
 ALBUM = 4  # images of the task of several
 THUMBNAILS = 64  # tasks of one image, as a page of the data manager shows them
-GALLERY = 320  # images of a task of many: more than Lockgate keeps joinable once it has fetched them, cache or not
+GALLERY = 640  # images of a task of many: for each of wrk's threads more than the 256 that Lockgate keeps joinable
 LOOKS = 1500  # tasks that nobody has opened yet
 VIDEOS = 500  # names in the task of videos
 WINDOW = 8 * MIB

@@ -46,8 +46,9 @@ def line(row: Row, loads: dict) -> str:
     own, asked = (median(cost(seen, server) for seen in ours) for server in ("lockgate", "label-studio"))
     both = median(cost(seen, "lockgate") + cost(seen, "label-studio") for seen in ours)
     cells = [
-        row.name, number(slow), f"{number(dear)} {unit}", number(fast), f"{number(own)} {unit}", f"{number(asked)} {unit}",
-        number(fast / slow), number(dear / both), f"{storage(theirs)}, {storage(ours)}",
+        row.name, number(slow), f"{number(dear)} {unit}",
+        number(fast), f"{number(own)} {unit}", f"{number(asked)} {unit}", number(fast / slow),
+        number(dear / both), f"{storage(theirs)}, {storage(ours)}",
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -56,9 +57,10 @@ def first_looks(measured: Measured) -> list[str]:
     def ms(name: str) -> str:
         return f"{number(1000 * median(measured.looks[name]))} ms"
 
+    count = len(measured.looks[f"{LOCKGATE}, first"])
     return [
-        f"One image by itself, nothing else asked, median of {len(measured.looks[f'{LOCKGATE}, first'])}: the first of a"
-        f" task {ms(f'{LOCKGATE}, first')} through Lockgate, with nothing of the person, project, task or image"
+        f"One image by itself, nothing else asked, median of {count}: the first of a task"
+        f" {ms(f'{LOCKGATE}, first')} through Lockgate, with no decision on the person, project, task or image"
         f" remembered; again {ms(f'{LOCKGATE}, again')}. Label Studio's own proxy:"
         f" {ms(f'{LABEL_STUDIO}, first')}, again {ms(f'{LABEL_STUDIO}, again')}."
     ]
@@ -90,6 +92,6 @@ def versions(label_studio: str, lockgate: Path) -> list[str]:
 
     nginx, wrk = says("nginx", "-v").rpartition("/")[2], says("wrk", "-v").split()[1]
     return [
-        f"Label Studio {label_studio}, SQLite, uwsgi {version('uwsgi')} with 2 processes; {says(lockgate, '--version')};"
-        f" nginx {nginx} as storage; wrk {wrk} (2 threads) as clients"
+        f"Label Studio {label_studio}, SQLite, uwsgi {version('uwsgi')} with 2 processes;"
+        f" {says(lockgate, '--version')}; nginx {nginx} as storage; wrk {wrk} (2 threads) as clients"
     ]
