@@ -250,8 +250,6 @@ async fn in_time(
 
 /// What a head alone says; `None`: the body says it.
 fn meaning(response: &Response<Incoming>) -> Result<Option<Answer>, AskError> {
-    /// Where Django sends a browser whose session is none.
-    const LOGIN: &str = "/user/login";
     let status = response.status();
     match status {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(None),
@@ -263,13 +261,20 @@ fn meaning(response: &Response<Incoming>) -> Result<Option<Answer>, AskError> {
             let location = response.headers().get(header::LOCATION);
             let location = location.and_then(|location| location.to_str().ok());
             match location {
-                Some(url) if url.contains(LOGIN) => Ok(Some(Answer::NotAuthenticated)),
+                Some(url) if is_login(url) => Ok(Some(Answer::NotAuthenticated)),
                 Some(url) => Ok(Some(Answer::Elsewhere(Secret::new(url)))),
                 None => Err(AskError::Status(status.as_u16())),
             }
         }
         _ => Err(AskError::Status(status.as_u16())),
     }
+}
+
+/// Where Django sends a browser whose session is none: a path of its own. A signed URL is never one, whatever its key.
+fn is_login(location: &str) -> bool {
+    let path = location.split(['?', '#']).next().unwrap_or_default();
+    let own = path.starts_with('/') && !path.starts_with("//");
+    own && path.trim_end_matches('/').ends_with("/user/login")
 }
 
 async fn read(response: Response<Incoming>) -> Result<Bytes, AskError> {

@@ -216,9 +216,15 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         );
     let mut others = JoinSet::new();
     if let Some((_, admin)) = admin_listener {
-        let readiness = house.clone();
+        let (readiness, shelf) = (house.clone(), house.shelf.clone());
+        let purge = Arc::new(move || shelf.purge());
         let hosts = server.admin_hosts.into();
-        let service = Admin::new(metrics, Arc::new(move || readiness.not_ready()), hosts);
+        let service = Admin::new(
+            metrics,
+            Arc::new(move || readiness.not_ready()),
+            purge,
+            hosts,
+        );
         let shutdown = admin_shutdown.clone();
         others.spawn(async move {
             admin

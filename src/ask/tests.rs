@@ -164,3 +164,21 @@ async fn however_many_kept_connections_have_died_a_question_is_answered() {
         Ok(Answer::Told(_))
     ));
 }
+
+#[test]
+fn a_signed_url_is_no_login_page_whatever_its_key() {
+    for (location, login) in [
+        ("/user/login/?next=/x", true),
+        ("/user/login", true),
+        ("/ls/user/login/?next=/x", true),
+        (
+            "https://s3.test/media/user/login/a.mp4?X-Amz-Signature=x",
+            false,
+        ),
+        ("https://media.s3.test/user/login/?X-Amz-Signature=x", false),
+        ("//s3.test/user/login", false),
+        ("/data/upload/user/login.png", false),
+    ] {
+        assert_eq!(super::is_login(location), login, "{location}");
+    }
+}
