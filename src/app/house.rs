@@ -236,7 +236,7 @@ mod tests {
 
     fn config(server: &str) -> Config {
         let text = format!(
-            "[server]\n{server}\n[access]\nsource = 'label_studio'\n\
+            "[server]\n{server}\n[access]\nsource = 'label-studio'\n\
              [access.label_studio]\nurl = 'http://127.0.0.1:8081'\n"
         );
         let source = crate::config::Source {

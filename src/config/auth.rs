@@ -34,9 +34,6 @@ pub fn auth(reader: &mut Reader<'_>, written: Option<Value>, tls: bool) -> Optio
         Duration::ZERO..=MAX_LEEWAY,
     );
     let jwks_url = jwt.jwks_url.and_then(|url| jwks_url(reader, &url));
-    if auth.secure_cookie.is_none() && !tls {
-        warn_of_the_cookie(reader);
-    }
     let config = AuthConfig {
         issuer: jwt.issuer,
         audience: jwt.audience,
@@ -50,6 +47,9 @@ pub fn auth(reader: &mut Reader<'_>, written: Option<Value>, tls: bool) -> Optio
         query_token: auth.query_token,
         secure_cookie: auth.secure_cookie,
     };
+    if config.secure_cookie.is_none() && !tls {
+        warn_of_the_cookie(reader);
+    }
     // The room has the last word, where nothing was found that is wrong already: a start would say the same,
     // without the place.
     if reader.problems.len() == before
