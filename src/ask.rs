@@ -41,6 +41,10 @@ const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// to serve as well; more questions would only wait there.
 const MAX_UNDER_WAY: usize = 8;
 
+/// So many more, about who somebody is whom nobody vouched for yet: whoever invents credentials, each another question,
+/// then keeps waiting those alone who come for the first time. Half of Label Studio's workers at most.
+const MAX_NEWCOMERS: usize = 2;
+
 /// How long a question waits for its turn: as many as can be answered meanwhile, and no more, are worth waiting for.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -155,6 +159,7 @@ pub struct Asker {
     fresh: HttpsClient,
     base: String,
     turns: Semaphore,
+    newcomers: Semaphore,
 }
 
 impl Asker {
@@ -171,6 +176,7 @@ impl Asker {
                 .build(connector(&uri, ca_file)?),
             base: base.as_str().trim_end_matches('/').to_owned(),
             turns: Semaphore::new(MAX_UNDER_WAY),
+            newcomers: Semaphore::new(MAX_NEWCOMERS),
         })
     }
 
@@ -179,7 +185,24 @@ impl Asker {
     /// # Errors
     /// [`AskError`]: nobody said anything about who may what.
     pub async fn what(&self, path: &str, fields: &HeaderMap) -> Result<Answer, AskError> {
-        let _turn = self.turn().await?;
+        self.told(&self.turns, path, fields).await
+    }
+
+    /// [`what`](Self::what), by a credential that the service has not accepted yet.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn what_newcomer(&self, path: &str, fields: &HeaderMap) -> Result<Answer, AskError> {
+        self.told(&self.newcomers, path, fields).await
+    }
+
+    async fn told(
+        &self,
+        turns: &Semaphore,
+        path: &str,
+        fields: &HeaderMap,
+    ) -> Result<Answer, AskError> {
+        let _turn = turn(turns).await?;
         let asked = async {
             let response = self.send(path, fields, &[]).await?;
             match meaning(&response)? {
@@ -196,7 +219,7 @@ impl Asker {
     /// # Errors
     /// [`AskError`]: nobody said anything about who may what.
     pub async fn place(&self, path: &str, fields: &HeaderMap) -> Result<Answer, AskError> {
-        let _turn = self.turn().await?;
+        let _turn = turn(&self.turns).await?;
         let asked = async {
             let response = self.send(path, fields, &[FIRST_BYTE]).await?;
             // It tried to send the media, and storage failed it.
@@ -209,13 +232,13 @@ impl Asker {
     }
 
     /// Whether the media at `path` is sent to the credential in `fields`, by a service that sends it itself:
-    /// [`Answer::Streams`] if so. The condition spares it opening the media where it knows conditions; the range,
+    /// [`Answer::Streams`] if so. The condition spares it reading the media where it knows conditions; the range,
     /// sending it where it does not.
     ///
     /// # Errors
     /// [`AskError`]: nobody said anything about who may what.
     pub async fn sends(&self, path: &str, fields: &HeaderMap) -> Result<Answer, AskError> {
-        let _turn = self.turn().await?;
+        let _turn = turn(&self.turns).await?;
         let asked = async {
             let conditions = [FIRST_BYTE, IF_NOT_THERE];
             let response = self.send(path, fields, &conditions).await?;
@@ -226,13 +249,6 @@ impl Asker {
             }
         };
         in_time(asked).await
-    }
-
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, AskError> {
-        match tokio::time::timeout(TURN_TIMEOUT, self.turns.acquire()).await {
-            Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(_)) | Err(_) => Err(AskError::Busy),
-        }
     }
 
     /// Twice where a kept connection was closed just then: a question changes nothing. uwsgi, which runs Label Studio's
@@ -264,6 +280,13 @@ impl Asker {
     }
 }
 
+async fn turn(turns: &Semaphore) -> Result<SemaphorePermit<'_>, AskError> {
+    match tokio::time::timeout(TURN_TIMEOUT, turns.acquire()).await {
+        Ok(Ok(turn)) => Ok(turn),
+        Ok(Err(_)) | Err(_) => Err(AskError::Busy),
+    }
+}
+
 async fn in_time(
     asked: impl Future<Output = Result<Answer, AskError>>,
 ) -> Result<Answer, AskError> {
@@ -275,8 +298,6 @@ async fn in_time(
 
 /// What a head alone says; `None`: the body says it.
 fn meaning(response: &Response<Incoming>) -> Result<Option<Answer>, AskError> {
-    /// Where Django sends a browser whose session is none.
-    const LOGIN: &str = "/user/login";
     let status = response.status();
     match status {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(None),
@@ -288,13 +309,20 @@ fn meaning(response: &Response<Incoming>) -> Result<Option<Answer>, AskError> {
             let location = response.headers().get(header::LOCATION);
             let location = location.and_then(|location| location.to_str().ok());
             match location {
-                Some(url) if url.contains(LOGIN) => Ok(Some(Answer::NotAuthenticated)),
+                Some(url) if is_login(url) => Ok(Some(Answer::NotAuthenticated)),
                 Some(url) => Ok(Some(Answer::Elsewhere(Secret::new(url)))),
                 None => Err(AskError::Status(status.as_u16())),
             }
         }
         _ => Err(AskError::Status(status.as_u16())),
     }
+}
+
+/// Where Django sends a browser whose session is none: a path of its own. A signed URL is never one, whatever its key.
+fn is_login(location: &str) -> bool {
+    let path = location.split(['?', '#']).next().unwrap_or_default();
+    let own = path.starts_with('/') && !path.starts_with("//");
+    own && path.trim_end_matches('/').ends_with("/user/login")
 }
 
 async fn read(response: Response<Incoming>) -> Result<Bytes, AskError> {

@@ -48,11 +48,14 @@ pub struct Held {
     pub root: Option<PathBuf>,
 }
 
+/// Says which storages hold a URI.
+pub type Holding = Arc<dyn Fn(&MediaUri) -> Vec<Held> + Send + Sync>;
+
 /// Lockgate's own storages.
 #[derive(Clone)]
 pub struct OwnStorages {
     /// Which of them hold a URI.
-    pub holding: Arc<dyn Fn(&MediaUri) -> Vec<Held> + Send + Sync>,
+    pub holding: Holding,
     /// Whether there is one for local files, whatever it holds.
     pub local_files: bool,
 }
@@ -306,14 +309,20 @@ impl Authority for LabelStudioAuthority {
         target: &Target,
         uri: &MediaUri,
     ) -> Result<Entitlement, AuthorityError> {
+        // A running body asks again with what it was let in by, and a request may have waited since.
         let caller = annotator.presented.as_deref();
+        let caller = caller.filter(|caller| !caller.has_ended());
         let case = Case {
             annotator,
             caller: caller.ok_or(AuthorityError::NotAuthenticated)?,
             target,
             uri,
         };
-        match self.facts(&case).await {
+        let facts = self.facts(&case).await;
+        if case.caller.has_ended() {
+            return Err(AuthorityError::NotAuthenticated);
+        }
+        match facts {
             Ok(entitlement) => Ok(entitlement),
             Err(Not::Permitted) => Ok(Entitlement {
                 candidates: Vec::new(),
