@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -50,6 +50,14 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections are given up before the service's own end, which for uwsgi and gunicorn is a few seconds at least.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// One byte of media, in case that it is sent.
+const FIRST_BYTE: (HeaderName, HeaderValue) =
+    (header::RANGE, HeaderValue::from_static("bytes=0-0"));
+
+/// Anything that is there at all is enough (RFC 9110 §13.1.2): 304 says that it is, and who may see it.
+const IF_NOT_THERE: (HeaderName, HeaderValue) =
+    (header::IF_NONE_MATCH, HeaderValue::from_static("*"));
 
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("lockgate/", env!("CARGO_PKG_VERSION")));
@@ -196,7 +204,7 @@ impl Asker {
     ) -> Result<Answer, AskError> {
         let _turn = turn(turns).await?;
         let asked = async {
-            let response = self.send(path, fields, None).await?;
+            let response = self.send(path, fields, &[]).await?;
             match meaning(&response)? {
                 Some(answer) => Ok(answer),
                 None => read(response).await.map(Answer::Told),
@@ -211,15 +219,34 @@ impl Asker {
     /// # Errors
     /// [`AskError`]: nobody said anything about who may what.
     pub async fn place(&self, path: &str, fields: &HeaderMap) -> Result<Answer, AskError> {
-        const FIRST_BYTE: HeaderValue = HeaderValue::from_static("bytes=0-0");
         let _turn = turn(&self.turns).await?;
         let asked = async {
-            let response = self.send(path, fields, Some(FIRST_BYTE)).await?;
+            let response = self.send(path, fields, &[FIRST_BYTE]).await?;
             // It tried to send the media, and storage failed it.
             if response.status() == StatusCode::FAILED_DEPENDENCY {
                 return Ok(Answer::Streams);
             }
             Ok(meaning(&response)?.unwrap_or(Answer::Streams))
+        };
+        in_time(asked).await
+    }
+
+    /// Whether the media at `path` is sent to the credential in `fields`, by a service that sends it itself:
+    /// [`Answer::Streams`] if so. The condition spares it reading the media where it knows conditions; the range,
+    /// sending it where it does not.
+    ///
+    /// # Errors
+    /// [`AskError`]: nobody said anything about who may what.
+    pub async fn sends(&self, path: &str, fields: &HeaderMap) -> Result<Answer, AskError> {
+        let _turn = turn(&self.turns).await?;
+        let asked = async {
+            let conditions = [FIRST_BYTE, IF_NOT_THERE];
+            let response = self.send(path, fields, &conditions).await?;
+            match response.status() {
+                // An empty file has no first byte.
+                StatusCode::NOT_MODIFIED | StatusCode::RANGE_NOT_SATISFIABLE => Ok(Answer::Streams),
+                _ => Ok(meaning(&response)?.unwrap_or(Answer::Streams)),
+            }
         };
         in_time(asked).await
     }
@@ -230,7 +257,7 @@ impl Asker {
         &self,
         path: &str,
         fields: &HeaderMap,
-        range: Option<HeaderValue>,
+        more: &[(HeaderName, HeaderValue)],
     ) -> Result<Response<Incoming>, AskError> {
         let uri: Uri = format!("{}{path}", self.base)
             .parse()
@@ -242,9 +269,7 @@ impl Asker {
             let headers = request.headers_mut();
             headers.insert(header::USER_AGENT, USER_AGENT);
             headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-            if let Some(range) = range.clone() {
-                headers.insert(header::RANGE, range);
-            }
+            headers.extend(more.iter().cloned());
             request
         };
         match self.client.request(request()).await {

@@ -55,6 +55,27 @@ async fn each_answer_means_one_thing() {
 }
 
 #[tokio::test]
+async fn whether_media_is_sent_is_told_by_a_status_alone() {
+    let studio = Scripted::start(|question| {
+        let code = question.path[1..].parse().expect("a status");
+        status(code)
+    })
+    .await;
+    let asker = asker(&studio.url);
+    let sends = async |path| asker.sends(path, &fields()).await;
+    for path in ["/200", "/206", "/304", "/416"] {
+        assert!(matches!(sends(path).await, Ok(Answer::Streams)), "{path}");
+    }
+    assert!(matches!(sends("/401").await, Ok(Answer::NotAuthenticated)));
+    for path in ["/403", "/404", "/410"] {
+        assert!(matches!(sends(path).await, Ok(Answer::Refused)), "{path}");
+    }
+    for (path, code) in [("/302", 302), ("/424", 424), ("/503", 503)] {
+        assert_eq!(sends(path).await.err(), Some(AskError::Status(code)));
+    }
+}
+
+#[tokio::test]
 async fn a_question_carries_the_callers_credential_and_nothing_that_was_set_before() {
     let studio = Scripted::start(|_| {
         (

@@ -299,22 +299,20 @@ fn an_own_storage_goes_before_the_place_that_the_access_source_names() {
     let application = (APPLICATION.into(), Delivery::Application);
     let theirs = (signed.storage.clone(), Delivery::Proxy);
     let signed = Place::Signed(signed);
+    let passed = Place::Application("/tasks/1/resolve/?fileuri=x".into());
     for (place, of_project, uri, expected) in [
         (&signed, &["own"][..], "s3://b/clips/a", &own),
-        (&Place::Application, &["own"], "s3://b/clips/a", &own),
+        (&passed, &["own"], "s3://b/clips/a", &own),
         // The project does not use the own storage, or its prefix rules the object out.
         (&signed, &[], "s3://b/clips/a", &theirs),
         (&signed, &["own"], "s3://b/other/a", &theirs),
-        (
-            &Place::Application,
-            &["own"],
-            "s3://b/other/a",
-            &application,
-        ),
+        (&passed, &["own"], "s3://b/other/a", &application),
     ] {
         let (location, delivery) = at(place, of_project, uri);
         assert_eq!((location.storage, delivery), *expected, "{uri}");
     }
     let (location, _) = at(&signed, &[], "s3://b/clips/a");
     assert_eq!(Place::Signed(location), signed, "taken as it is");
+    let (location, _) = at(&passed, &[], "s3://b/clips/a");
+    assert_eq!(&*location.key, "/tasks/1/resolve/?fileuri=x");
 }

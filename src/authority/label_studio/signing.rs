@@ -76,6 +76,18 @@ impl Object {
         }
     }
 
+    /// Whether Label Studio, where it sends the media itself, sends this object for the question and no other. Python's
+    /// `urlsplit` drops tabs and line ends and cuts at a `?`, the slashes that a key begins with are stripped
+    /// (`get_bytes_stream` in `io_storages/*/models.py`), Azure's client resolves dots, and no answer of its API tells
+    /// which account a container is of.
+    pub(super) fn is_read_as_written(&self) -> bool {
+        let dots = |component: &str| matches!(component, "." | "..");
+        !self.key.starts_with('/')
+            && !self.key.contains(['?', '\t', '\r', '\n'])
+            && !self.key.split('/').any(dots)
+            && self.account.is_none()
+    }
+
     /// What a URL that was signed for this object says; `None`: it is for another. Label Studio drops what follows a
     /// `?`, and the slashes that a key begins with, and for Azure encodes nothing: those are other objects' names.
     pub(super) fn signed(&self, url: &str) -> Option<Signed> {
