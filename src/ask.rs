@@ -1,7 +1,7 @@
 //! Asking another service over HTTP: the pooled client, and what Label Studio's answers mean.
 //!
 //! Ground, for who somebody is and what they may see are asked of the same service. Follows no redirect, keeps no
-//! cookie, sends no credential but the one it is handed, and reads no answer longer than [`MAX_ANSWER_BYTES`]. Remembers
+//! cookie, sends no credential but the one it is handed, and reads no answer longer than 16 MiB. Remembers
 //! nothing; [`memo`] does.
 
 pub mod memo;
