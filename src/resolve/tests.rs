@@ -46,6 +46,7 @@ fn resolved(storages: &Storages, of_project: &[&str], uri: &str) -> Result<Strin
         epoch,
     } = object.location();
     assert_eq!(*epoch, 3);
+    assert_eq!(object.presign_expiry(), Duration::from_secs(60));
     Ok(format!("{storage}:{bucket}:{key}"))
 }
 

@@ -5,8 +5,8 @@ use jsonwebtoken::Algorithm::{EdDSA, HS256, RS256};
 use serde_json::json;
 
 use super::*;
-use crate::auth::Keys;
 use crate::auth::jwks::{Jwks, Timing};
+use crate::auth::{Identify, Keys};
 
 const NEVER: Duration = Duration::from_secs(3600);
 /// Asks again only when it must, and then as often as it must.
@@ -181,11 +181,11 @@ async fn without_any_keys_yet_nobody_is_judged() {
     let token = ED.token(EdDSA, "1");
     let answer = bearer(&auth, &token, now()).await;
     assert!(matches!(answer, Err(AuthError::NoKeys)));
-    assert!(!auth.ready());
+    assert!(!auth.ready() && !Identify::ready(&auth));
 
     issuer.publish(&[ED.jwk(EdDSA, "1")]);
     assert!(bearer(&auth, &token, now()).await.is_ok());
-    assert!(auth.ready());
+    assert!(auth.ready() && Identify::ready(&auth));
 }
 
 #[tokio::test]
