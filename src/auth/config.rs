@@ -183,6 +183,11 @@ mod tests {
             ..config(&[HS256])
         };
         assert!(good().validate().is_ok());
+        let most = AuthConfig {
+            leeway: MAX_LEEWAY,
+            ..good()
+        };
+        assert!(most.validate().is_ok());
         #[rustfmt::skip]
         let table = [
             (AuthConfig { issuer: "".into(), ..good() }, "issuer"),

@@ -46,7 +46,40 @@ fn resolved(storages: &Storages, of_project: &[&str], uri: &str) -> Result<Strin
         epoch,
     } = object.location();
     assert_eq!(*epoch, 3);
+    assert_eq!(object.presign_expiry(), Duration::from_secs(60));
     Ok(format!("{storage}:{bucket}:{key}"))
+}
+
+#[test]
+fn a_key_is_read_back_from_the_uri_that_names_it() {
+    let azure = Names::Azure {
+        account: "acc".into(),
+        container: "c".into(),
+    };
+    let volume = Names::Volume {
+        volume: "c/s/v".into(),
+    };
+    let redis = |host: &str| Names::Redis {
+        host: host.into(),
+        port: 6380,
+        db: 2,
+    };
+    let gcs = Names::Gcs { bucket: "b".into() };
+    let minio = s3("b", Some("http://127.0.0.1:9000"));
+    for names in [
+        minio,
+        gcs,
+        azure,
+        volume,
+        redis("h"),
+        redis("::1"),
+        Names::Local,
+    ] {
+        let id = StorageId::from("disk");
+        let uri = names.uri("a/b c+d%20.png").unwrap();
+        let read = names.key(&id, &MediaUri::parse(&uri.to_string()).unwrap());
+        assert_eq!(read.as_deref(), Some("a/b c+d%20.png"), "{uri}");
+    }
 }
 
 #[test]

@@ -141,6 +141,24 @@ mod tests {
     }
 
     #[test]
+    fn two_are_the_same_caller_where_all_they_present_is_the_same() {
+        let of = |fields: &[(&'static str, &str)]| presented(fields).expect("they are there");
+        let one = of(&[("authorization", "Token a"), ("cookie", "sessionid=s")]);
+        let same = of(&[
+            ("cookie", "theme=dark; sessionid=s"),
+            ("authorization", "Token a"),
+        ]);
+        assert_eq!(one, same);
+        for other in [
+            &[("authorization", "Token a")][..],
+            &[("authorization", "Token b"), ("cookie", "sessionid=s")],
+            &[("x-api-key", "Token a"), ("cookie", "sessionid=s")],
+        ] {
+            assert_ne!(one, of(other));
+        }
+    }
+
+    #[test]
     fn nothing_and_two_of_a_kind_are_no_credential() {
         for fields in [&[][..], &[("cookie", "theme=dark")]] {
             assert!(matches!(presented(fields), Err(AuthError::Missing)));
