@@ -33,7 +33,7 @@ fn authenticator() -> Authenticator {
         leeway: Duration::from_secs(30),
         groups_claim: "groups".into(),
         query_token: false,
-        secure_cookie: true,
+        secure_cookie: None,
     };
     Authenticator::new(config).expect("a configuration that holds")
 }

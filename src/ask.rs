@@ -1,7 +1,7 @@
 //! Asking another service over HTTP: the pooled client, and what Label Studio's answers mean.
 //!
 //! Ground, for who somebody is and what they may see are asked of the same service. Follows no redirect, keeps no
-//! cookie, sends no credential but the one it is handed, and reads no answer longer than [`MAX_ANSWER_BYTES`]. Remembers
+//! cookie, sends no credential but the one it is handed, and reads no answer longer than 16 MiB. Remembers
 //! nothing; [`memo`] does.
 
 pub mod memo;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -41,11 +41,23 @@ const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// to serve as well; more questions would only wait there.
 const MAX_UNDER_WAY: usize = 8;
 
+/// So many more, about who somebody is whom nobody vouched for yet: whoever invents credentials, each another question,
+/// then keeps waiting those alone who come for the first time. Half of Label Studio's workers at most.
+const MAX_NEWCOMERS: usize = 2;
+
 /// How long a question waits for its turn: as many as can be answered meanwhile, and no more, are worth waiting for.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections are given up before the service's own end, which for uwsgi and gunicorn is a few seconds at least.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// One byte of media, in case that it is sent.
+const FIRST_BYTE: (HeaderName, HeaderValue) =
+    (header::RANGE, HeaderValue::from_static("bytes=0-0"));
+
+/// Anything that is there at all is enough (RFC 9110 §13.1.2): 304 says that it is, and who may see it.
+const IF_NOT_THERE: (HeaderName, HeaderValue) =
+    (header::IF_NONE_MATCH, HeaderValue::from_static("*"));
 
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("lockgate/", env!("CARGO_PKG_VERSION")));
@@ -147,6 +159,7 @@ pub struct Asker {
     fresh: HttpsClient,
     base: String,
     turns: Semaphore,
+    newcomers: Semaphore,
 }
 
 impl Asker {
@@ -163,6 +176,7 @@ impl Asker {
                 .build(connector(&uri, ca_file)?),
             base: base.as_str().trim_end_matches('/').to_owned(),
             turns: Semaphore::new(MAX_UNDER_WAY),
+            newcomers: Semaphore::new(MAX_NEWCOMERS),
         })
     }
 
@@ -171,9 +185,26 @@ impl Asker {
     /// # Errors
     /// [`AskError`]: nobody said anything about who may what.
     pub async fn what(&self, path: &str, fields: &HeaderMap) -> Result<Answer, AskError> {
-        let _turn = self.turn().await?;
+        self.told(&self.turns, path, fields).await
+    }
+
+    /// [`what`](Self::what), by a credential that the service has not accepted yet.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn what_newcomer(&self, path: &str, fields: &HeaderMap) -> Result<Answer, AskError> {
+        self.told(&self.newcomers, path, fields).await
+    }
+
+    async fn told(
+        &self,
+        turns: &Semaphore,
+        path: &str,
+        fields: &HeaderMap,
+    ) -> Result<Answer, AskError> {
+        let _turn = turn(turns).await?;
         let asked = async {
-            let response = self.send(path, fields, None).await?;
+            let response = self.send(path, fields, &[]).await?;
             match meaning(&response)? {
                 Some(answer) => Ok(answer),
                 None => read(response).await.map(Answer::Told),
@@ -188,10 +219,9 @@ impl Asker {
     /// # Errors
     /// [`AskError`]: nobody said anything about who may what.
     pub async fn place(&self, path: &str, fields: &HeaderMap) -> Result<Answer, AskError> {
-        const FIRST_BYTE: HeaderValue = HeaderValue::from_static("bytes=0-0");
-        let _turn = self.turn().await?;
+        let _turn = turn(&self.turns).await?;
         let asked = async {
-            let response = self.send(path, fields, Some(FIRST_BYTE)).await?;
+            let response = self.send(path, fields, &[FIRST_BYTE]).await?;
             // It tried to send the media, and storage failed it.
             if response.status() == StatusCode::FAILED_DEPENDENCY {
                 return Ok(Answer::Streams);
@@ -201,11 +231,24 @@ impl Asker {
         in_time(asked).await
     }
 
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, AskError> {
-        match tokio::time::timeout(TURN_TIMEOUT, self.turns.acquire()).await {
-            Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(_)) | Err(_) => Err(AskError::Busy),
-        }
+    /// Whether the media at `path` is sent to the credential in `fields`, by a service that sends it itself:
+    /// [`Answer::Streams`] if so. The condition spares it reading the media where it knows conditions; the range,
+    /// sending it where it does not.
+    ///
+    /// # Errors
+    /// [`AskError`]: nobody said anything about who may what.
+    pub async fn sends(&self, path: &str, fields: &HeaderMap) -> Result<Answer, AskError> {
+        let _turn = turn(&self.turns).await?;
+        let asked = async {
+            let conditions = [FIRST_BYTE, IF_NOT_THERE];
+            let response = self.send(path, fields, &conditions).await?;
+            match response.status() {
+                // An empty file has no first byte.
+                StatusCode::NOT_MODIFIED | StatusCode::RANGE_NOT_SATISFIABLE => Ok(Answer::Streams),
+                _ => Ok(meaning(&response)?.unwrap_or(Answer::Streams)),
+            }
+        };
+        in_time(asked).await
     }
 
     /// Twice where a kept connection was closed just then: a question changes nothing. uwsgi, which runs Label Studio's
@@ -214,7 +257,7 @@ impl Asker {
         &self,
         path: &str,
         fields: &HeaderMap,
-        range: Option<HeaderValue>,
+        more: &[(HeaderName, HeaderValue)],
     ) -> Result<Response<Incoming>, AskError> {
         let uri: Uri = format!("{}{path}", self.base)
             .parse()
@@ -226,9 +269,7 @@ impl Asker {
             let headers = request.headers_mut();
             headers.insert(header::USER_AGENT, USER_AGENT);
             headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-            if let Some(range) = range.clone() {
-                headers.insert(header::RANGE, range);
-            }
+            headers.extend(more.iter().cloned());
             request
         };
         match self.client.request(request()).await {
@@ -236,6 +277,13 @@ impl Asker {
             sent => sent,
         }
         .map_err(|error| AskError::Unreachable(chain(&error)))
+    }
+}
+
+async fn turn(turns: &Semaphore) -> Result<SemaphorePermit<'_>, AskError> {
+    match tokio::time::timeout(TURN_TIMEOUT, turns.acquire()).await {
+        Ok(Ok(turn)) => Ok(turn),
+        Ok(Err(_)) | Err(_) => Err(AskError::Busy),
     }
 }
 
@@ -250,8 +298,6 @@ async fn in_time(
 
 /// What a head alone says; `None`: the body says it.
 fn meaning(response: &Response<Incoming>) -> Result<Option<Answer>, AskError> {
-    /// Where Django sends a browser whose session is none.
-    const LOGIN: &str = "/user/login";
     let status = response.status();
     match status {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(None),
@@ -263,13 +309,20 @@ fn meaning(response: &Response<Incoming>) -> Result<Option<Answer>, AskError> {
             let location = response.headers().get(header::LOCATION);
             let location = location.and_then(|location| location.to_str().ok());
             match location {
-                Some(url) if url.contains(LOGIN) => Ok(Some(Answer::NotAuthenticated)),
+                Some(url) if is_login(url) => Ok(Some(Answer::NotAuthenticated)),
                 Some(url) => Ok(Some(Answer::Elsewhere(Secret::new(url)))),
                 None => Err(AskError::Status(status.as_u16())),
             }
         }
         _ => Err(AskError::Status(status.as_u16())),
     }
+}
+
+/// Where Django sends a browser whose session is none: a path of its own. A signed URL is never one, whatever its key.
+fn is_login(location: &str) -> bool {
+    let path = location.split(['?', '#']).next().unwrap_or_default();
+    let own = path.starts_with('/') && !path.starts_with("//");
+    own && path.trim_end_matches('/').ends_with("/user/login")
 }
 
 async fn read(response: Response<Incoming>) -> Result<Bytes, AskError> {

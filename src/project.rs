@@ -27,8 +27,9 @@ pub enum MediaRule {
 pub enum Place {
     /// Behind a URL that the source signs; the object is named without the signature.
     Signed(ObjectLocation),
-    /// Only with the annotation application: the request is passed on to it.
-    Application,
+    /// Only with the annotation application: the request is passed on to it, for this path and query. They name what
+    /// was permitted as the application reads it, which a client's own spelling of it may not.
+    Application(Arc<str>),
 }
 
 /// How media reaches the annotator.

@@ -295,6 +295,7 @@ fn the_place_is_the_word_of_a_project_that_permits() {
             key: key.into(),
         })
     };
+    let passed = Place::Application("/x".into());
     let annas = project("1", &["anna"], &[], MediaRule::Storage);
     let bos = project("2", &["bo"], &[], MediaRule::Storage);
     for (candidates, expected) in [
@@ -308,10 +309,10 @@ fn the_place_is_the_word_of_a_project_that_permits() {
         (
             vec![
                 place(&bos, Some(signed("b"))),
-                place(&annas, Some(Place::Application)),
+                place(&annas, Some(passed.clone())),
                 place(&annas, Some(signed("a"))),
             ],
-            Some(Place::Application),
+            Some(passed.clone()),
         ),
     ] {
         let entitlement = Entitlement {

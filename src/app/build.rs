@@ -1,6 +1,7 @@
 //! Makes a gate from a configuration, keeping of the one before what did not change.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -38,6 +39,10 @@ pub(super) struct InForce {
     pub(super) limits: Arc<Limits<Subject>>,
     pub(super) project_limits: Arc<Limits<ProjectId>>,
     pub(super) upstream: Option<Arc<Upstream>>,
+    /// Whether annotators are listened to by TLS: as at start, whatever was configured since.
+    pub(super) tls: bool,
+    /// Files that a reload which was not taken named: what it missed may come.
+    pub(super) missed: Vec<PathBuf>,
 }
 
 #[derive(Clone)]
@@ -90,13 +95,16 @@ pub(super) async fn build(
         before.map_or(&[], |before| &before.stores),
         recorder,
     )?;
+    let tls = before.map_or(config.server.tls.is_some(), |before| before.tls);
+    let auth = config.auth.as_ref();
+    let secure = auth.is_some_and(|auth| auth.secure_cookie.unwrap_or(tls));
     let served = stores
         .iter()
         .map(|open| (open.config.id.clone(), open.store.clone()))
         .chain(judges.store());
     let gate = Gate {
         auth: judges.auth(),
-        cookie: SessionCookie::new(config.auth.as_ref().is_some_and(|auth| auth.secure_cookie)),
+        cookie: SessionCookie::new(secure),
         authority: judges.authority(),
         storages: Storages::new(
             stores
@@ -111,7 +119,12 @@ pub(super) async fn build(
         ),
         limits: limits.clone(),
         project_limits: project_limits.clone(),
-        hsts: config.server.hsts.and_then(strict_transport_security),
+        // Never over plain HTTP (RFC 6797 §7.2).
+        hsts: config
+            .server
+            .hsts
+            .filter(|_| tls)
+            .and_then(strict_transport_security),
         cors: Cors::new(&config.server.allowed_origins),
         delivery: config.delivery.clone(),
         exchanges_tokens: config.auth.is_some(),
@@ -126,6 +139,8 @@ pub(super) async fn build(
             limits,
             project_limits,
             upstream,
+            tls,
+            missed: Vec::new(),
         },
     ))
 }

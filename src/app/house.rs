@@ -15,6 +15,7 @@ use super::{Source, StartError, sandbox};
 use crate::authority::file::FileAuthority;
 use crate::config::Config;
 use crate::content::Shelf;
+use crate::serve::ServerConfig;
 use crate::serve::exchange::Recorder;
 use crate::serve::gate::Gate;
 use crate::serve::tls::Tls;
@@ -59,8 +60,7 @@ impl House {
         let mut list = self.list().await.map(|list| list.changed());
         loop {
             tokio::time::sleep(TICK).await;
-            let files = self.in_force.lock().await.loaded.files.clone();
-            let now = stamps(files).await;
+            let now = stamps(self.watched().await).await;
             if now != seen {
                 self.reload().await;
                 // Looked at before the reload, so that a change during it is not missed; where the reload named
@@ -79,6 +79,19 @@ impl House {
         }
     }
 
+    /// The files that are in force, and those that a reload which failed would have needed.
+    async fn watched(&self) -> Vec<PathBuf> {
+        let in_force = self.in_force.lock().await;
+        let mut files = in_force.loaded.files.clone();
+        let missed = in_force.missed.iter();
+        files.extend(
+            missed
+                .filter(|it| !in_force.loaded.files.contains(it))
+                .cloned(),
+        );
+        files
+    }
+
     /// Says which files decide who may see what, at start.
     pub(super) async fn audit_files(&self) {
         self.audit_configuration(true).await;
@@ -91,7 +104,12 @@ impl House {
         let mut changed = list.changed();
         changed.mark_unchanged();
         let audit = &self.recorder.audit;
-        audit::was_read(audit, list.file(), list.last_reload_ok()).await;
+        let taken = list.last_reload_ok();
+        audit::was_read(audit, list.file(), taken).await;
+        if !taken {
+            let loaded = self.in_force.lock().await.loaded.clone();
+            sandbox::say_what_is_out_of_reach(move || sandbox::read_from(&loaded)).await;
+        }
         Some(changed)
     }
 
@@ -145,19 +163,18 @@ impl House {
     }
 
     async fn try_reload(&self, in_force: &mut InForce) -> Result<(), StartError> {
-        let loaded = self.source.load().await?;
+        let (loaded, named) = self.source.load().await;
+        in_force.missed.clone_from(&named);
+        let read = loaded.as_ref().ok().cloned();
+        let read = move || read.map_or(named, |loaded| sandbox::read_from(&loaded));
+        sandbox::say_what_is_out_of_reach(read).await;
+        let loaded = loaded?;
         for key in needs_restart(&in_force.loaded.config, &loaded.config) {
             tracing::warn!("{key} has changed: that takes effect at the next start");
         }
-        for path in sandbox::out_of_reach(&loaded) {
-            let path = path.display();
-            tracing::warn!(
-                "{path} was not named at start, so the sandbox keeps it out of reach: restart to use it"
-            );
-        }
         let (gate, fresh) = build(loaded, Some(in_force), &self.shelf, &self.recorder).await?;
-        if let Some(tls) = &self.tls {
-            tls.reload()?;
+        if let (Some(tls), Some(files)) = (&self.tls, &fresh.loaded.config.server.tls) {
+            tls.reload(files)?;
         }
         // Nothing can fail from here on: a bad reload is not half taken.
         *in_force = fresh;
@@ -178,8 +195,15 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     if old_server.caps != new_server.caps {
         keys.push("server.limits.total_connections, total_streams or total_memory");
     }
-    if old_server.tls != new_server.tls {
-        keys.push("server.tls (its files are read again, their names are not)");
+    if old_server.tls.is_some() != new_server.tls.is_some() {
+        keys.push("whether there is server.tls");
+    }
+    if old_server.drain != new_server.drain {
+        keys.push("server.drain");
+    }
+    let sandbox = |server: &ServerConfig| (server.sandbox, server.sandbox_paths.clone());
+    if sandbox(old_server) != sandbox(new_server) {
+        keys.push("server.sandbox or server.sandbox_paths");
     }
     if old.cache != new.cache {
         keys.push("cache.memory");
@@ -203,4 +227,37 @@ fn stamp(file: &std::path::Path) -> Stamp {
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::metadata(file).ok()?;
     Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may unwrap")]
+mod tests {
+    use super::*;
+
+    fn config(server: &str) -> Config {
+        let text = format!(
+            "[server]\n{server}\n[access]\nsource = 'label-studio'\n\
+             [access.label_studio]\nurl = 'http://127.0.0.1:8081'\n"
+        );
+        let source = crate::config::Source {
+            text,
+            ..crate::config::Source::default()
+        };
+        source.load().unwrap().config
+    }
+
+    #[test]
+    fn a_key_that_takes_effect_at_the_next_start_is_named() {
+        let old = config("");
+        assert_eq!(needs_restart(&old, &config("")), Vec::<&str>::new());
+        for (server, key) in [
+            ("drain = '1s'", "server.drain"),
+            ("sandbox = false", "server.sandbox or"),
+            ("sandbox_paths = ['/srv']", "server.sandbox_paths"),
+            ("listen = '127.0.0.1:1'", "server.listen"),
+        ] {
+            let named = needs_restart(&old, &config(server));
+            assert!(matches!(named[..], [it] if it.contains(key)), "{named:?}");
+        }
+    }
 }

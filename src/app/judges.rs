@@ -226,7 +226,8 @@ fn own_storages(config: &Config) -> OwnStorages {
             _ => None,
         })
         .collect();
-    Arc::new(move |uri| {
+    let local_files = !roots.is_empty();
+    let holding = move |uri: &MediaUri| {
         let held = rules.rules().iter().filter_map(|rule| {
             let key = rule.key(uri)?;
             let named = match uri {
@@ -241,7 +242,11 @@ fn own_storages(config: &Config) -> OwnStorages {
             })
         });
         held.collect()
-    })
+    };
+    OwnStorages {
+        holding: Arc::new(holding),
+        local_files,
+    }
 }
 
 impl SignedStore {

@@ -58,23 +58,31 @@ impl Source {
     /// # Errors
     /// Its mistakes, all at once.
     pub fn read(&self) -> Result<Loaded, Problems> {
+        self.read_naming(&mut Vec::new())
+    }
+
+    fn read_naming(&self, named: &mut Vec<PathBuf>) -> Result<Loaded, Problems> {
         let environment = self.environment.clone();
         match &self.file {
-            Some(file) => config::load(file, environment),
+            Some(file) => config::load_naming(file, environment, named),
             None => config::Source {
                 environment,
                 ..config::Source::default()
             }
-            .load(),
+            .load_naming(named),
         }
     }
 
-    /// Reads it, off the threads that serve.
-    async fn load(&self) -> Result<Loaded, StartError> {
+    /// Reads it, off the threads that serve; and the files that it names, also where it has mistakes.
+    async fn load(&self) -> (Result<Loaded, StartError>, Vec<PathBuf>) {
         let source = self.clone();
-        match tokio::task::spawn_blocking(move || source.read()).await {
-            Ok(loaded) => Ok(loaded?),
-            Err(_) => Err(StartError::Interrupted),
+        let read = move || {
+            let mut named = Vec::new();
+            (source.read_naming(&mut named), named)
+        };
+        match tokio::task::spawn_blocking(read).await {
+            Ok((loaded, named)) => (loaded.map_err(StartError::from), named),
+            Err(_) => (Err(StartError::Interrupted), Vec::new()),
         }
     }
 }
@@ -137,7 +145,7 @@ pub struct Running {
 
 /// Starts Lockgate. `front`, where given, answers requests before any route does (the demo's page).
 pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Running, StartError> {
-    let loaded = source.load().await?;
+    let loaded = source.load().await.0?;
     let seen = stamps(loaded.files.clone()).await;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -218,9 +226,15 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         );
     let mut others = JoinSet::new();
     if let Some((_, admin)) = admin_listener {
-        let readiness = house.clone();
+        let (readiness, shelf) = (house.clone(), house.shelf.clone());
+        let purge = Arc::new(move || shelf.purge());
         let hosts = server.admin_hosts.into();
-        let service = Admin::new(metrics, Arc::new(move || readiness.not_ready()), hosts);
+        let service = Admin::new(
+            metrics,
+            Arc::new(move || readiness.not_ready()),
+            purge,
+            hosts,
+        );
         let shutdown = admin_shutdown.clone();
         others.spawn(async move {
             admin
@@ -269,8 +283,8 @@ impl Running {
 
     /// Reads the configuration, certificates and access lists again; `false` where a mistake keeps the old ones.
     pub async fn reload(&self) -> bool {
-        self.house.recorder.log.reopen().await;
-        self.house.recorder.audit.reopen().await;
+        self.house.recorder.log.reopen();
+        self.house.recorder.audit.reopen();
         self.house.reload().await
     }
 
@@ -282,8 +296,8 @@ impl Running {
         self.desk.tunnels.close().await;
         self.admin_shutdown.cancel();
         self.others.abort_all();
-        self.house.recorder.log.close().await;
-        self.house.recorder.audit.close().await;
+        let Recorder { log, audit, .. } = &self.house.recorder;
+        tokio::join!(log.close(), audit.close());
         cut
     }
 }

@@ -3,15 +3,18 @@
 //! Reads what the configuration names and what programs commonly read; writes where logs are. Never keeps Lockgate from
 //! starting: what the kernel does not offer is said and done without. It binds the thread that asks for it and those
 //! it starts, so it comes before the runtime, and it cannot be widened: a path that a reload names must lie in a
-//! directory that was allowed at start.
+//! directory that was allowed at start. The kernel keeps to directories, not to names: what is mounted over one later,
+//! or what a link is switched to, is another one.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use landlock::{
     ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus,
     path_beneath_rules,
 };
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::authority::AccessSource;
 use crate::backend::config::BackendConfig;
@@ -52,8 +55,8 @@ const FILE_VARIABLES: [&str; 8] = [
     "GOOGLE_APPLICATION_CREDENTIALS",
 ];
 
-/// What was allowed at start, once it is enforced. Of the whole process, as the sandbox is.
-static ALLOWED: OnceLock<Vec<PathBuf>> = OnceLock::new();
+/// Whether the sandbox holds. Of the whole process, as the sandbox is.
+static ENFORCED: AtomicBool = AtomicBool::new(false);
 
 /// Confines this thread, and all that it starts from now on, to what this configuration needs.
 pub fn confine(loaded: &Loaded, environment: &[(String, String)]) {
@@ -75,28 +78,42 @@ pub fn confine(loaded: &Loaded, environment: &[(String, String)]) {
                 whole,
                 "files are reached only where the configuration names them"
             );
-            read.extend(written);
-            let allowed = read.iter().filter_map(|path| path.canonicalize().ok());
-            // Set once: `serve` confines the process once.
-            let _ = ALLOWED.set(allowed.collect());
+            ENFORCED.store(true, Ordering::Relaxed);
         }
         Err(error) => tracing::warn!(%error, "no sandbox: the kernel refuses it"),
     }
 }
 
-/// Paths of this configuration that the sandbox of the start keeps from it, to be said at a reload.
-pub(super) fn out_of_reach(loaded: &Loaded) -> Vec<PathBuf> {
-    let Some(allowed) = ALLOWED.get() else {
-        return Vec::new();
+/// Says in the log which of these the sandbox of the start keeps from the process. Looks off the threads that serve.
+pub(super) async fn say_what_is_out_of_reach(
+    paths: impl FnOnce() -> Vec<PathBuf> + Send + 'static,
+) {
+    if !ENFORCED.load(Ordering::Relaxed) {
+        return;
+    }
+    let look = move || {
+        let mut paths = paths();
+        paths.retain(|path| is_kept_away(path));
+        paths
     };
-    let reached = |path: &PathBuf| {
-        // What cannot be looked at may lie outside; what is not there at all is another mistake.
-        let path = path.canonicalize().unwrap_or_else(|_| path.clone());
-        allowed.iter().any(|allowed| path.starts_with(allowed))
-    };
-    let mut paths = needed(loaded);
-    paths.retain(|path| !reached(path));
-    paths
+    for path in tokio::task::spawn_blocking(look).await.unwrap_or_default() {
+        tracing::warn!(
+            "the sandbox does not reach {}: restart to use it; what will be needed later is named beforehand in \
+             server.sandbox_paths",
+            path.display()
+        );
+    }
+}
+
+/// The sandbox is asked when something is opened; the mode alone when it is only asked for (access(2)). What is not
+/// there is another mistake.
+fn is_kept_away(path: &Path) -> bool {
+    // NONBLOCK: opening a fifo must not wait for a writer.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = rustix::fs::open(path, flags, Mode::empty());
+    let read = rustix::fs::Access::READ_OK;
+    matches!(opened, Err(Errno::ACCESS))
+        && rustix::fs::accessat(CWD, path, read, AtFlags::EACCESS).is_ok()
 }
 
 fn enforce(read: &[PathBuf], written: &[PathBuf]) -> Result<RulesetStatus, RulesetError> {
@@ -112,23 +129,36 @@ fn enforce(read: &[PathBuf], written: &[PathBuf]) -> Result<RulesetStatus, Rules
 
 /// Directories of the files that the configuration names, roots of local files, and where access lists are.
 fn needed(loaded: &Loaded) -> Vec<PathBuf> {
-    let mut paths = Vec::new();
-    let list = match &loaded.config.access.source {
-        AccessSource::File(list) => Some(list),
-        AccessSource::LabelStudio(_) => None,
-    };
-    let tasks = list.map(|list| tasks(list)).unwrap_or_default();
-    for file in loaded.files.iter().chain(list).chain(&tasks) {
-        paths.extend(directories(file));
+    let files = files(loaded);
+    let directories = files.iter().flat_map(|file| directories(file));
+    directories.chain(trees(&loaded.config)).collect()
+}
+
+/// What is read of a configuration while the process runs.
+pub(super) fn read_from(loaded: &Loaded) -> Vec<PathBuf> {
+    [files(loaded), trees(&loaded.config)].concat()
+}
+
+/// The files that the configuration and the access list name.
+fn files(loaded: &Loaded) -> Vec<PathBuf> {
+    let mut files = loaded.files.clone();
+    if let AccessSource::File(list) = &loaded.config.access.source {
+        files.extend(tasks(list));
+        files.push(list.clone());
     }
-    for storage in &loaded.config.storages {
-        if let BackendConfig::Local(local) = &storage.backend {
-            paths.push(local.root.clone());
-        }
-        paths.extend(storage.backend.ca_file().into_iter().flat_map(directories));
-    }
-    paths.extend(loaded.config.server.sandbox_paths.iter().cloned());
-    paths
+    let storages = loaded.config.storages.iter();
+    files.extend(storages.filter_map(|storage| storage.backend.ca_file().map(Into::into)));
+    files
+}
+
+/// What is read with all that is below it: roots of local files, and what is said to be.
+fn trees(config: &Config) -> Vec<PathBuf> {
+    let roots = config.storages.iter();
+    let roots = roots.filter_map(|storage| match &storage.backend {
+        BackendConfig::Local(local) => Some(&local.root),
+        _ => None,
+    });
+    roots.chain(&config.server.sandbox_paths).cloned().collect()
 }
 
 /// The directory of a file by its name, so that it may be replaced, and of what a link leads to.
@@ -150,9 +180,15 @@ fn tasks(list: &Path) -> Vec<PathBuf> {
     let named = projects
         .into_iter()
         .flatten()
-        .filter_map(|project| project.get("tasks")?.as_str());
+        .filter_map(|project| project.get("tasks"));
+    // One path, or a list of them.
+    let one_by_one = named.flat_map(|tasks| match tasks {
+        toml::Value::Array(several) => several.as_slice(),
+        one => std::slice::from_ref(one),
+    });
     let beside = list.parent().unwrap_or(Path::new(""));
-    named.map(|tasks| beside.join(tasks)).collect()
+    let paths = one_by_one.filter_map(toml::Value::as_str);
+    paths.map(|tasks| beside.join(tasks)).collect()
 }
 
 fn from_environment(environment: &[(String, String)]) -> Vec<PathBuf> {

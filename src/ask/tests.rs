@@ -55,6 +55,27 @@ async fn each_answer_means_one_thing() {
 }
 
 #[tokio::test]
+async fn whether_media_is_sent_is_told_by_a_status_alone() {
+    let studio = Scripted::start(|question| {
+        let code = question.path[1..].parse().expect("a status");
+        status(code)
+    })
+    .await;
+    let asker = asker(&studio.url);
+    let sends = async |path| asker.sends(path, &fields()).await;
+    for path in ["/200", "/206", "/304", "/416"] {
+        assert!(matches!(sends(path).await, Ok(Answer::Streams)), "{path}");
+    }
+    assert!(matches!(sends("/401").await, Ok(Answer::NotAuthenticated)));
+    for path in ["/403", "/404", "/410"] {
+        assert!(matches!(sends(path).await, Ok(Answer::Refused)), "{path}");
+    }
+    for (path, code) in [("/302", 302), ("/424", 424), ("/503", 503)] {
+        assert_eq!(sends(path).await.err(), Some(AskError::Status(code)));
+    }
+}
+
+#[tokio::test]
 async fn a_question_carries_the_callers_credential_and_nothing_that_was_set_before() {
     let studio = Scripted::start(|_| {
         (
@@ -88,19 +109,20 @@ async fn only_so_many_questions_are_under_way() {
     let asker = asker(&studio.url);
     let fields = fields();
     let all = join_all((0..30).map(|_| asker.what("/api/x", &fields)));
+    let newcomers = join_all((0..10).map(|_| asker.what_newcomer("/who", &fields)));
     let let_go = async {
         // The rest cannot arrive before one of these is answered.
-        while studio.count("/api/x") < MAX_UNDER_WAY {
+        while studio.count("/") < MAX_UNDER_WAY + MAX_NEWCOMERS {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-        let under_way = studio.count("/api/x");
+        let under_way = (studio.count("/api/x"), studio.count("/who"));
         studio.hold(false);
         under_way
     };
-    let (answers, under_way) = tokio::join!(all, let_go);
-    assert_eq!(under_way, MAX_UNDER_WAY);
-    assert!(answers.iter().all(Result::is_ok));
+    let (answers, newcomers, under_way) = tokio::join!(all, newcomers, let_go);
+    assert_eq!(under_way, (MAX_UNDER_WAY, MAX_NEWCOMERS));
+    assert!(answers.iter().chain(&newcomers).all(Result::is_ok));
 }
 
 #[tokio::test]
@@ -163,4 +185,22 @@ async fn however_many_kept_connections_have_died_a_question_is_answered() {
         asker.what("/3", &nobody).await,
         Ok(Answer::Told(_))
     ));
+}
+
+#[test]
+fn a_signed_url_is_no_login_page_whatever_its_key() {
+    for (location, login) in [
+        ("/user/login/?next=/x", true),
+        ("/user/login", true),
+        ("/ls/user/login/?next=/x", true),
+        (
+            "https://s3.test/media/user/login/a.mp4?X-Amz-Signature=x",
+            false,
+        ),
+        ("https://media.s3.test/user/login/?X-Amz-Signature=x", false),
+        ("//s3.test/user/login", false),
+        ("/data/upload/user/login.png", false),
+    ] {
+        assert_eq!(super::is_login(location), login, "{location}");
+    }
 }

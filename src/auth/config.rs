@@ -41,8 +41,9 @@ pub struct AuthConfig {
     pub groups_claim: String,
     /// Whether `?token=` is honoured on GET and HEAD.
     pub query_token: bool,
-    /// Whether browsers reach the site over TLS, here or at a proxy in front, so that the session cookie is `Secure`.
-    pub secure_cookie: bool,
+    /// Whether browsers reach the site over TLS, here or at a proxy in front, so that the session cookie is `Secure`;
+    /// none: as it is listened here.
+    pub secure_cookie: Option<bool>,
 }
 
 /// What is wrong with an [`AuthConfig`].
@@ -182,6 +183,11 @@ mod tests {
             ..config(&[HS256])
         };
         assert!(good().validate().is_ok());
+        let most = AuthConfig {
+            leeway: MAX_LEEWAY,
+            ..good()
+        };
+        assert!(most.validate().is_ok());
         #[rustfmt::skip]
         let table = [
             (AuthConfig { issuer: "".into(), ..good() }, "issuer"),

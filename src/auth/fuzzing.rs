@@ -37,7 +37,7 @@ static CONFIG: LazyLock<AuthConfig> = LazyLock::new(|| AuthConfig {
     leeway: Duration::from_secs(LEEWAY),
     groups_claim: GROUPS.into(),
     query_token: false,
-    secure_cookie: true,
+    secure_cookie: None,
 });
 
 static KEY: LazyLock<Key> = LazyLock::new(|| {

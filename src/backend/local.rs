@@ -13,7 +13,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, ResolveFlags, accessat};
+use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
 use super::config::LocalConfig;
@@ -79,10 +80,20 @@ fn open_below(root: &Path, path: &str) -> Result<Opened, BackendError> {
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let file = match rustix::fs::openat2(&directory, path, flags, Mode::empty(), beneath) {
         Ok(file) => File::from(file),
-        Err(rustix::io::Errno::NOSYS) => {
+        Err(Errno::NOSYS) => {
             return Err(BackendError::Unavailable(
                 "the kernel (before Linux 5.6) or a sandbox around us has no openat2, and without it nothing keeps a \
                  symlink below the root"
+                    .into(),
+            ));
+        }
+        // access(2) asks the mode alone, a sandbox is asked when something is opened.
+        Err(Errno::ACCESS)
+            if accessat(&directory, path, Access::READ_OK, AtFlags::EACCESS).is_ok() =>
+        {
+            return Err(BackendError::AccessDenied(
+                "the file's mode allows reading it, and a sandbox keeps it out of reach: what was mounted or linked \
+                 after the start needs a restart"
                     .into(),
             ));
         }
@@ -98,8 +109,7 @@ fn open_below(root: &Path, path: &str) -> Result<Opened, BackendError> {
 }
 
 /// What is beyond the root, a loop, a directory or a name too long is not there as far as anybody is told.
-fn cannot_open(error: rustix::io::Errno) -> BackendError {
-    use rustix::io::Errno;
+fn cannot_open(error: Errno) -> BackendError {
     match error {
         Errno::ACCESS | Errno::PERM => {
             BackendError::AccessDenied("the file's mode forbids reading it".into())

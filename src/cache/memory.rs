@@ -65,6 +65,11 @@ impl ChunkStore for MemoryCache {
         self.chunks.run_pending_tasks();
     }
 
+    fn purge(&self) {
+        self.chunks.invalidate_all();
+        self.chunks.run_pending_tasks();
+    }
+
     fn bytes(&self) -> u64 {
         self.chunks.weighted_size()
     }

@@ -156,6 +156,8 @@ pub trait ChunkStore: Send + Sync {
     async fn get(&self, key: &ChunkKey) -> Option<Chunk>;
     /// Keeps a chunk, or does not.
     async fn put(&self, key: ChunkKey, chunk: Chunk);
+    /// Keeps none of what it kept.
+    fn purge(&self);
     /// How many bytes are kept, for a gauge.
     fn bytes(&self) -> u64;
 }

@@ -64,8 +64,13 @@ impl Signals {
 /// Obeys signals until one says to stop.
 pub async fn until_stopped(running: Running, mut signals: Signals) -> ExitCode {
     loop {
+        // A reload may wait for a disk: to be told to stop is heard meanwhile.
+        let reloaded = async {
+            signals.hang_up.recv().await;
+            running.reload().await
+        };
         tokio::select! {
-            _ = signals.hang_up.recv() => { running.reload().await; }
+            _ = reloaded => {}
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
         }

@@ -196,7 +196,7 @@ mod tests {
             leeway: Duration::ZERO,
             groups_claim: "teams".into(),
             query_token: true,
-            secure_cookie: true,
+            secure_cookie: None,
         }
     }
 

@@ -45,8 +45,11 @@ pub fn auth(reader: &mut Reader<'_>, written: Option<Value>, tls: bool) -> Optio
         leeway,
         groups_claim: jwt.groups_claim.unwrap_or_else(|| "groups".to_owned()),
         query_token: auth.query_token,
-        secure_cookie: secure_cookie(reader, auth.secure_cookie, tls),
+        secure_cookie: auth.secure_cookie,
     };
+    if config.secure_cookie.is_none() && !tls {
+        warn_of_the_cookie(reader);
+    }
     // The room has the last word, where nothing was found that is wrong already: a start would say the same,
     // without the place.
     if reader.problems.len() == before
@@ -58,15 +61,12 @@ pub fn auth(reader: &mut Reader<'_>, written: Option<Value>, tls: bool) -> Optio
 }
 
 /// A proxy in front that terminates TLS cannot be seen from here: who has none says so.
-fn secure_cookie(reader: &mut Reader<'_>, written: Option<bool>, tls: bool) -> bool {
-    if written.is_none() && !tls {
-        reader.warn(
-            "auth.secure_cookie",
-            "without server.tls the session cookie has neither Secure nor the __Host- prefix; \
-             set it to true where a proxy in front speaks TLS, to false where browsers come over plain http",
-        );
-    }
-    written.unwrap_or(tls)
+fn warn_of_the_cookie(reader: &mut Reader<'_>) {
+    reader.warn(
+        "auth.secure_cookie",
+        "without server.tls the session cookie has neither Secure nor the __Host- prefix; \
+         set it to true where a proxy in front speaks TLS, to false where browsers come over plain http",
+    );
 }
 
 /// Without `[auth]` or `[auth.jwt]` at all it is `auth.jwt`'s own keys that are missing.

@@ -143,6 +143,15 @@ pub fn load(
     file: &Path,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, Problems> {
+    load_naming(file, environment, &mut Vec::new())
+}
+
+/// [`load`], and which files are named goes into `named` also where there are mistakes: what is missing may come.
+pub fn load_naming(
+    file: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+    named: &mut Vec<PathBuf>,
+) -> Result<Loaded, Problems> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Located::file(
             file.display().to_string(),
@@ -154,12 +163,17 @@ pub fn load(
         text,
         environment: environment.into_iter().collect(),
     }
-    .load()
+    .load_naming(named)
 }
 
 impl Source {
     /// Makes the configuration of it. All mistakes come at once.
     pub fn load(&self) -> Result<Loaded, Problems> {
+        self.load_naming(&mut Vec::new())
+    }
+
+    /// [`Self::load`], as [`load_naming`] is [`load`].
+    pub fn load_naming(&self, named: &mut Vec<PathBuf>) -> Result<Loaded, Problems> {
         let name = self.file.as_ref().map(|file| file.display().to_string());
         let mut document = Document::parse(name.as_deref(), &self.text)?;
         let environment = self.environment.iter().cloned().collect();
@@ -172,7 +186,9 @@ impl Source {
         reader.warnings.extend(merged.warnings);
         let files = self.file.iter().cloned();
         reader.files.extend(files);
-        match compose(&mut reader, root) {
+        let composed = compose(&mut reader, root);
+        named.clone_from(&reader.files);
+        match composed {
             Some(config) if reader.problems.is_empty() => Ok(Loaded {
                 config,
                 warnings: reader.warnings,

@@ -97,8 +97,9 @@ impl Fetch {
             let attempt = match answer.take() {
                 Some(Begun { fetched, _slot, .. }) => pour(fetched.body, window).await,
                 None => {
-                    // The board and this fetch hold the window; who waits for its bytes holds it, too.
-                    let wanted = || Arc::strong_count(window) > 2;
+                    // The board and this fetch hold the window; who waits for its bytes holds it, too, and who reads
+                    // from it holds it weakly between two frames.
+                    let wanted = || Arc::strong_count(window) > 2 || Arc::weak_count(window) > 0;
                     let _slot = self.slots.take(wanted).await?.ok_or_else(nobody_waits)?;
                     // The backend tries as often as is left to try.
                     let fetched = self.ask(window.received(), &tries).await;

@@ -144,6 +144,16 @@ impl Shelf {
         }
     }
 
+    /// Forgets every chunk and what is known of every object: the next request asks storage. What is being fetched goes
+    /// on, and is kept. Gives how many bytes of chunks were kept.
+    pub fn purge(&self) -> u64 {
+        let bytes = self.chunks.bytes();
+        self.known.invalidate_all();
+        self.windows.forget_finished();
+        self.chunks.purge();
+        bytes
+    }
+
     /// How many bytes of chunks are kept.
     pub fn cached_bytes(&self) -> u64 {
         self.chunks.bytes()

@@ -75,7 +75,7 @@ impl Object {
 
     /// An error as the reader's: a version that is gone is no longer believed in.
     pub(super) fn explain(&self, error: BackendError) -> ContentError {
-        if matches!(error, BackendError::Changed | BackendError::NotFound) {
+        if !error.is_outage() {
             let location = &self.known.version.location;
             let believed = self.shelf.known.get(location);
             if believed.is_some_and(|known| known.version == self.known.version) {

@@ -54,7 +54,8 @@ impl Question {
         self.store.outage.heard(&answer);
         match &answer {
             Ok(answered) => self.shelf.learn(&self.location, &answered.known),
-            Err(BackendError::NotFound) => self.shelf.known.invalidate(&self.location),
+            // Storage has spoken: what was known of the object is no longer believed, through an outage neither.
+            Err(error) if !error.is_outage() => self.shelf.known.invalidate(&self.location),
             Err(_) => {}
         }
         Some(answer)

@@ -79,6 +79,14 @@ impl Windows {
         }
     }
 
+    /// Takes off the windows that are whole; those under way stay.
+    pub fn forget_finished(&self) {
+        let mut board = self.board();
+        board.windows.retain(|_, window| window.whole().is_none());
+        board.recent.clear();
+        board.recent_bytes = 0;
+    }
+
     /// No more bytes will come: the window is taken off, unless another took its place.
     pub fn failed(&self, key: &ChunkKey, failed: &Arc<Window>) {
         let mut board = self.board();

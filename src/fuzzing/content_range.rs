@@ -63,7 +63,11 @@ fn numbers(text: &str) -> Option<[u128; 3]> {
             ('-', 0) | ('/', 1) => at += 1,
             ('0'..='9', _) => {
                 let so_far: u128 = numbers[at].unwrap_or(0);
-                numbers[at] = Some(so_far.saturating_mul(10) + u128::from(c as u8 - b'0'));
+                numbers[at] = Some(
+                    so_far
+                        .saturating_mul(10)
+                        .saturating_add(u128::from(c as u8 - b'0')),
+                );
             }
             _ => return None,
         }

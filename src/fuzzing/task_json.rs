@@ -134,11 +134,12 @@ fn route(text: &str) -> Option<(String, &str)> {
     Some((String::from_utf8(uri).ok()?, rest))
 }
 
-/// What follows a URI that a text begins with, as it is, or with HTML's entities in it.
+/// What follows a URI that a text begins with, with HTML's entities in it, or else as it is.
 fn behind<'t>(text: &'t str, uri: &str) -> Option<&'t str> {
-    if let Some(rest) = text.strip_prefix(uri) {
-        return Some(rest);
-    }
+    behind_entities(text, uri).or_else(|| text.strip_prefix(uri))
+}
+
+fn behind_entities<'t>(text: &'t str, uri: &str) -> Option<&'t str> {
     let mut rest = text;
     for c in uri.chars() {
         let entities: &[&str] = match c {

@@ -273,6 +273,13 @@ mod tests {
                 "b/k",
             ),
             (
+                "https://b.s3.us-east-one.amazonaws.com/k",
+                true,
+                "b.s3.us-east-one.amazonaws.com",
+                443,
+                "k",
+            ),
+            (
                 "https://ec2.us-east-1.amazonaws.com/b/k",
                 true,
                 "ec2.us-east-1.amazonaws.com",
@@ -298,6 +305,7 @@ mod tests {
             "https:///k",
             "https://h:x/k",
             "https://h:99999/k",
+            "https://h:+80/k",
             "https://[::/k",
         ] {
             assert_eq!(

@@ -155,13 +155,14 @@ impl Storages {
 fn elsewhere(place: &Place) -> ResolvedObject {
     let (location, delivery) = match place {
         Place::Signed(location) => (location.clone(), Delivery::Proxy),
-        // No store has this id, so nothing can be read with it: there is only the way to the application.
-        Place::Application => {
+        // No store has this id, so nothing can be read with it: there is only the way to the application, and the key
+        // is what it is asked for.
+        Place::Application(question) => {
             let location = ObjectLocation {
                 storage: StorageId::from(APPLICATION),
                 epoch: 0,
                 bucket: "".into(),
-                key: "".into(),
+                key: question.clone(),
             };
             (location, Delivery::Application)
         }

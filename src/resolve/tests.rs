@@ -46,7 +46,40 @@ fn resolved(storages: &Storages, of_project: &[&str], uri: &str) -> Result<Strin
         epoch,
     } = object.location();
     assert_eq!(*epoch, 3);
+    assert_eq!(object.presign_expiry(), Duration::from_secs(60));
     Ok(format!("{storage}:{bucket}:{key}"))
+}
+
+#[test]
+fn a_key_is_read_back_from_the_uri_that_names_it() {
+    let azure = Names::Azure {
+        account: "acc".into(),
+        container: "c".into(),
+    };
+    let volume = Names::Volume {
+        volume: "c/s/v".into(),
+    };
+    let redis = |host: &str| Names::Redis {
+        host: host.into(),
+        port: 6380,
+        db: 2,
+    };
+    let gcs = Names::Gcs { bucket: "b".into() };
+    let minio = s3("b", Some("http://127.0.0.1:9000"));
+    for names in [
+        minio,
+        gcs,
+        azure,
+        volume,
+        redis("h"),
+        redis("::1"),
+        Names::Local,
+    ] {
+        let id = StorageId::from("disk");
+        let uri = names.uri("a/b c+d%20.png").unwrap();
+        let read = names.key(&id, &MediaUri::parse(&uri.to_string()).unwrap());
+        assert_eq!(read.as_deref(), Some("a/b c+d%20.png"), "{uri}");
+    }
 }
 
 #[test]
@@ -299,22 +332,20 @@ fn an_own_storage_goes_before_the_place_that_the_access_source_names() {
     let application = (APPLICATION.into(), Delivery::Application);
     let theirs = (signed.storage.clone(), Delivery::Proxy);
     let signed = Place::Signed(signed);
+    let passed = Place::Application("/tasks/1/resolve/?fileuri=x".into());
     for (place, of_project, uri, expected) in [
         (&signed, &["own"][..], "s3://b/clips/a", &own),
-        (&Place::Application, &["own"], "s3://b/clips/a", &own),
+        (&passed, &["own"], "s3://b/clips/a", &own),
         // The project does not use the own storage, or its prefix rules the object out.
         (&signed, &[], "s3://b/clips/a", &theirs),
         (&signed, &["own"], "s3://b/other/a", &theirs),
-        (
-            &Place::Application,
-            &["own"],
-            "s3://b/other/a",
-            &application,
-        ),
+        (&passed, &["own"], "s3://b/other/a", &application),
     ] {
         let (location, delivery) = at(place, of_project, uri);
         assert_eq!((location.storage, delivery), *expected, "{uri}");
     }
     let (location, _) = at(&signed, &[], "s3://b/clips/a");
     assert_eq!(Place::Signed(location), signed, "taken as it is");
+    let (location, _) = at(&passed, &[], "s3://b/clips/a");
+    assert_eq!(&*location.key, "/tasks/1/resolve/?fileuri=x");
 }

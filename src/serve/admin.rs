@@ -1,4 +1,4 @@
-//! The admin listener: is the process there, may traffic come, what was counted. For people and machines that run
+//! The admin listener: is the process there, may traffic come, what was counted; and the cache emptied on demand. For people and machines that run
 //! Lockgate, on loopback by default; never for a page in a browser, which reaches loopback and private networks, too.
 
 use std::convert::Infallible;
@@ -35,11 +35,15 @@ const PRIVATE_SUFFIXES: [&str; 5] = [
 /// Says what is missing before traffic may come, each in a few words; nothing: ready.
 pub type Readiness = dyn Fn() -> Vec<String> + Send + Sync;
 
+/// Empties the cache, and says how many bytes of chunks that was.
+pub type Purge = dyn Fn() -> u64 + Send + Sync;
+
 /// The admin service; a clone per connection.
 #[derive(Clone)]
 pub struct Admin {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
+    purge: Arc<Purge>,
     hosts: Arc<[String]>,
 }
 
@@ -52,10 +56,16 @@ impl fmt::Debug for Admin {
 impl Admin {
     /// Shows these metrics, and asks `readiness` each time. `hosts` are the names (`server.admin_hosts`) that it may be
     /// asked by beside its addresses and private names.
-    pub fn new(metrics: Arc<Metrics>, readiness: Arc<Readiness>, hosts: Arc<[String]>) -> Self {
+    pub fn new(
+        metrics: Arc<Metrics>,
+        readiness: Arc<Readiness>,
+        purge: Arc<Purge>,
+        hosts: Arc<[String]>,
+    ) -> Self {
         Self {
             metrics,
             readiness,
+            purge,
             hosts,
         }
     }
@@ -101,22 +111,23 @@ impl Admin {
             return response(StatusCode::FORBIDDEN, TEXT, why);
         }
         let path = request.uri().path();
-        if !matches!(path, "/healthz" | "/readyz" | "/metrics") {
-            return response(StatusCode::NOT_FOUND, TEXT, "not found\n");
-        }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut refused =
-                response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "method not allowed\n");
-            refused
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return refused;
-        }
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         match path {
-            "/healthz" => response(StatusCode::OK, TEXT, "ok"),
-            "/readyz" => self.ready(),
-            _ => self.metrics(),
+            "/healthz" if reads => response(StatusCode::OK, TEXT, "ok"),
+            "/readyz" if reads => self.ready(),
+            "/metrics" if reads => self.metrics(),
+            "/cache/purge" if *request.method() == Method::POST => self.purged(),
+            "/healthz" | "/readyz" | "/metrics" => not_allowed("GET, HEAD"),
+            "/cache/purge" => not_allowed("POST"),
+            _ => response(StatusCode::NOT_FOUND, TEXT, "not found\n"),
         }
+    }
+
+    fn purged(&self) -> Response<Full<Bytes>> {
+        let bytes = (self.purge)();
+        tracing::info!(bytes, "the cache was purged");
+        let body = serde_json::json!({ "purged_bytes": bytes });
+        response(StatusCode::OK, JSON, body.to_string())
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {
@@ -157,6 +168,14 @@ impl<B> Service<Request<B>> for Admin {
     }
 }
 
+fn not_allowed(allow: &'static str) -> Response<Full<Bytes>> {
+    let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "method not allowed\n");
+    refused
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allow));
+    refused
+}
+
 fn response(
     status: StatusCode,
     content_type: &'static str,
@@ -185,6 +204,7 @@ mod tests {
         Admin::new(
             Arc::new(Metrics::new().unwrap()),
             Arc::new(readiness),
+            Arc::new(|| 7),
             hosts,
         )
     }
@@ -217,6 +237,16 @@ mod tests {
     async fn metrics_are_shown_as_prometheus_reads_them() {
         let (status, text) = ask(&admin(&[]), Request::get("/metrics")).await;
         assert!(status.is_success() && text.contains("\n# TYPE lockgate_http_in_flight gauge\n"));
+    }
+
+    #[tokio::test]
+    async fn a_purge_is_a_post_and_says_how_much_it_was() {
+        let asked = ask(&admin(&[]), Request::post("/cache/purge")).await;
+        assert_eq!(asked, (StatusCode::OK, r#"{"purged_bytes":7}"#.to_owned()));
+        for request in [Request::get("/cache/purge"), Request::post("/metrics")] {
+            let (status, _) = ask(&admin(&[]), request).await;
+            assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+        }
     }
 
     #[tokio::test]

@@ -1,10 +1,13 @@
 //! Media that only the annotation application has: the request goes on to it, once it was permitted here.
 //!
+//! Asks for what was permitted in the spelling that the access source gave it, never in the client's: the two sides
+//! decode differently, and would mean two objects.
+//!
 //! Never shows where the application would rather send the client (a signed URL is a credential), none of its cookies,
 //! and no caching of its own: of its answer's fields those go on that are named here.
 
 use http::request::Parts;
-use http::{Method, Response, StatusCode, header};
+use http::{Method, Response, StatusCode, Uri, header};
 
 use super::body::Body;
 use super::error::Failure;
@@ -14,18 +17,17 @@ use super::upstream::{Hop, UpstreamError};
 use crate::access::Denied;
 use crate::authority::AuthorityError;
 
-/// The application's answer, as one of Lockgate's own. `key` gives the name of what is downloaded.
+/// The application's answer to `question`, a path and query, as one of Lockgate's own. `key` gives the name of what is
+/// downloaded.
 pub async fn answer(
     gate: &Gate,
     parts: &Parts,
     hop: &Hop<'_>,
+    question: &str,
     key: &str,
 ) -> Result<Response<Body>, Failure> {
     let upstream = gate.upstream.as_ref().ok_or(Failure::NotPassedOn)?;
-    let mut asked = parts.clone();
-    // Media is no tunnel; and Label Studio knows no HEAD here (405), so that its answer to GET is cut at its head.
-    asked.headers.remove(header::UPGRADE);
-    asked.method = Method::GET;
+    let asked = asking(parts, question)?;
     let (head, body) = upstream.forward(&asked, None, hop).await?.into_parts();
     if let Some(failure) = failure(head.status) {
         return Err(failure);
@@ -35,6 +37,20 @@ pub async fn answer(
         true => head.map(|()| Body::empty()),
         false => head.map(|()| body),
     })
+}
+
+/// The client's request, for the question in the place of its target.
+fn asking(parts: &Parts, question: &str) -> Result<Parts, Failure> {
+    const NO_URI: Failure = Failure::Internal("the application's question is no URI");
+    let mut asked = parts.clone();
+    // Media is no tunnel; and Label Studio knows no HEAD here (405), so that its answer to GET is cut at its head.
+    asked.headers.remove(header::UPGRADE);
+    asked.method = Method::GET;
+    // The rest of the target may name the host (RFC 9112 §3.2.2).
+    let mut target = asked.uri.into_parts();
+    target.path_and_query = Some(question.parse().map_err(|_| NO_URI)?);
+    asked.uri = Uri::from_parts(target).map_err(|_| NO_URI)?;
+    Ok(asked)
 }
 
 /// What the application says in the place of media, in this gateway's words.

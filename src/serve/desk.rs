@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 
@@ -24,7 +24,8 @@ use super::listener::Peer;
 use super::request::{RequestError, Route};
 use super::upstream::{Hop, Tunnels, Upstream, upload};
 use super::{head, media, session};
-use crate::authority::Target;
+use crate::auth::AuthError;
+use crate::authority::{AuthorityError, Target};
 use crate::telemetry::{self, Reason, TraceContext};
 
 /// No route wants a request's body; this much is read so that the connection may go on, and no more.
@@ -251,12 +252,8 @@ fn broken_body(error: &(dyn std::error::Error + 'static)) -> Failure {
 
 fn refuse(failure: &Failure, parts: &Parts, exchange: &mut Exchange) -> Response<Body> {
     let status = failure.status();
-    match failure {
-        Failure::Denied(denied) => exchange.refused(status, reason(*denied)),
-        Failure::Auth(_) if status == StatusCode::UNAUTHORIZED => {
-            exchange.refused(status, Reason::Unauthenticated);
-        }
-        _ => {}
+    if let Some(reason) = refusal(failure) {
+        exchange.refused(status, reason);
     }
     let request_id = exchange.request_id();
     if status.is_server_error() {
@@ -272,6 +269,32 @@ fn refuse(failure: &Failure, parts: &Parts, exchange: &mut Exchange) -> Response
             Body::whole(bytes)
         }
     })
+}
+
+/// Why somebody was refused; none: the failure says nothing about what they may see.
+fn refusal(failure: &Failure) -> Option<Reason> {
+    match failure {
+        Failure::Denied(denied) => Some(reason(*denied)),
+        Failure::Auth(AuthError::Missing | AuthError::Invalid(_))
+        | Failure::Authority(AuthorityError::NotAuthenticated) => Some(Reason::Unauthenticated),
+        Failure::Auth(AuthError::NoKeys | AuthError::Unavailable(_))
+        | Failure::Authority(AuthorityError::Unavailable(_))
+        | Failure::Request(_)
+        | Failure::Content(_)
+        | Failure::RangeNotSatisfiable(_)
+        | Failure::PreconditionFailed
+        | Failure::NotAcceptable
+        | Failure::TooManyRequests(_)
+        | Failure::Overloaded
+        | Failure::RequestTimeout
+        | Failure::ContentTooLarge
+        | Failure::HeaderFieldsTooLarge
+        | Failure::BadRequest(_)
+        | Failure::Upstream(_)
+        | Failure::NoSuchRoute
+        | Failure::NotPassedOn
+        | Failure::Internal(_) => None,
+    }
 }
 
 /// Keeps browsers with TLS, for the whole host; what the application says of it itself stays.
@@ -292,6 +315,51 @@ fn finish(response: Response<Body>, mut exchange: Exchange) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::{AccessLog, AuditConfig, AuditLog, Destination, Metrics};
+
+    #[tokio::test]
+    async fn every_401_and_403_is_audited_whoever_said_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("audit.log");
+        let audit = AuditConfig {
+            path: path.clone(),
+            window: Duration::from_secs(1),
+            max_size: 1 << 20,
+            keep: 1,
+        };
+        let metrics = Metrics::new().expect("metrics");
+        let log = AccessLog::start(Destination::Off, &metrics).expect("a log");
+        let audit = AuditLog::start(Some(&audit), &metrics).expect("a log");
+        let recorder = Recorder {
+            log: Arc::new(log),
+            audit: Arc::new(audit),
+            metrics: Arc::new(metrics),
+            cut: Default::default(),
+        };
+        let parts = Request::new(()).into_parts().0;
+        let mut answers = Vec::new();
+        for failure in [
+            Failure::from(AuthError::Missing),
+            AuthError::Invalid("expired").into(),
+            AuthError::NoKeys.into(),
+            AuthorityError::NotAuthenticated.into(),
+            AuthorityError::Unavailable("down".to_owned()).into(),
+            crate::access::Denied::NotInTask.into(),
+            Failure::NoSuchRoute,
+        ] {
+            let mut exchange = Exchange::unread(&recorder);
+            answers.push(refuse(&failure, &parts, &mut exchange).status().as_u16());
+        }
+        recorder.audit.close().await;
+        answers.retain(|status| [401, 403].contains(status));
+        let written = std::fs::read_to_string(path).expect("the log");
+        let audited: Vec<u16> = written
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON"))
+            .filter_map(|line| line["status"].as_u64()?.try_into().ok())
+            .collect();
+        assert_eq!((audited, answers.len()), (answers, 4));
+    }
 
     #[test]
     fn every_route_has_its_label() {

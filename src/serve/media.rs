@@ -202,7 +202,8 @@ impl Permitted<'_> {
             tunnels: &self.desk.tunnels,
         };
         let file_name = self.request.uri.file_name();
-        let answer = application::answer(self.gate, self.parts, &hop, file_name).await?;
+        let question = &self.object.location().key;
+        let answer = application::answer(self.gate, self.parts, &hop, question, file_name).await?;
         let begun = Begun {
             asked_at: self.admitted_at,
             sent: 0,

@@ -25,7 +25,6 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// A certificate in service, and how to serve it.
 #[derive(Debug)]
 pub struct Tls {
-    files: TlsFiles,
     config: ArcSwap<ServerConfig>,
 }
 
@@ -114,7 +113,6 @@ impl Tls {
     /// A file that is not there, not PEM, or not the other's.
     pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
         Ok(Self {
-            files: files.clone(),
             config: ArcSwap::from_pointee(server_config(files)?),
         })
     }
@@ -141,13 +139,13 @@ impl Tls {
             .collect()
     }
 
-    /// Reads the files again: new connections get the new certificate and are asked for one of the new authorities',
+    /// Reads again, from wherever the files are now: new connections get the new certificate and are asked for one of the new authorities',
     /// running ones keep theirs. Tickets of before are no longer taken: they would carry an old client in.
     ///
     /// # Errors
     /// As for [`Self::load`]; the old certificate stays in service.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        self.config.store(Arc::new(server_config(&self.files)?));
+    pub fn reload(&self, files: &TlsFiles) -> Result<(), TlsError> {
+        self.config.store(Arc::new(server_config(files)?));
         Ok(())
     }
 
@@ -335,10 +333,12 @@ pub(super) mod tests {
         let tls = Tls::load(&authority.files()).unwrap();
         authority.issue("media.example.com");
         assert!(authority.connect(&tls, "media.example.com").await.is_err());
-        tls.reload().unwrap();
+        let files = authority.files();
+        tls.reload(&files).unwrap();
         assert!(authority.connect(&tls, "media.example.com").await.is_ok());
         fs::write(authority.files().certificate, "broken").unwrap();
-        assert!(matches!(tls.reload(), Err(TlsError::NoCertificate { .. })));
+        let refused = tls.reload(&files);
+        assert!(matches!(refused, Err(TlsError::NoCertificate { .. })));
         assert!(authority.connect(&tls, "media.example.com").await.is_ok());
     }
 

@@ -6,10 +6,12 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use prometheus::IntCounter;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc};
 
 use super::metrics::Metrics;
@@ -19,6 +21,8 @@ use super::record::Record;
 const WAITING_LINES: usize = 8192;
 /// Lines that a slow listener of [`AccessLog::subscribe`] may lag behind before it loses some.
 const WAITING_FOR_LISTENERS: usize = 256;
+/// How long a log's last lines may take at its end. A reader that stands still, or a disk, takes longer than any wait.
+pub(super) const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Where lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +42,8 @@ pub struct AccessLog {
     listeners: broadcast::Sender<Arc<str>>,
     written: bool,
     dropped: IntCounter,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// To be opened again before the next line, where the queue had no place to say so.
+    reopen: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -76,16 +81,19 @@ impl AccessLog {
         let (listeners, _) = broadcast::channel(WAITING_FOR_LISTENERS);
         let (queue, messages) = mpsc::channel(WAITING_LINES);
         let heard = listeners.clone();
-        let writer = std::thread::Builder::new()
+        let reopen = Arc::new(AtomicBool::new(false));
+        let asked = reopen.clone();
+        // Its end is the queue's: the writer drops its end of it last.
+        std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write_all(messages, output, &heard))
+            .spawn(move || write_all(messages, output, &heard, &asked))
             .map_err(AccessLogError::Thread)?;
         Ok(Self {
             queue,
             listeners,
             written,
             dropped: metrics.log_dropped(),
-            writer: Mutex::new(Some(writer)),
+            reopen,
         })
     }
 
@@ -108,22 +116,24 @@ impl AccessLog {
         self.listeners.subscribe()
     }
 
-    /// Opens the file again after the lines that wait: call it on SIGHUP, when the file was moved away.
-    pub async fn reopen(&self) {
-        // An error says that the log was closed: there is nothing to open.
-        let _ = self.queue.send(Message::Reopen).await;
+    /// Opens the file again after the lines that wait, or, where too many do, before some of them: call it on SIGHUP,
+    /// when the file was moved away. Waits for nobody.
+    pub fn reopen(&self) {
+        // A queue that is closed says that the log was: there is nothing to open.
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(Message::Reopen) {
+            self.reopen.store(true, Ordering::Relaxed);
+        }
     }
 
-    /// Writes what waits and ends the writer. Lines that come later are dropped and counted.
+    /// Writes what waits and ends the writer, or leaves it where it stands still. Lines that come later are dropped and
+    /// counted.
     pub async fn close(&self) {
-        let _ = self.queue.send(Message::Close).await;
-        let writer = self
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(writer) = writer {
-            let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+        let ended = async {
+            let _ = self.queue.send(Message::Close).await;
+            self.queue.closed().await;
+        };
+        if tokio::time::timeout(LAST_LINES, ended).await.is_err() {
+            tracing::error!("the access log's last lines were lost: they are not taken");
         }
     }
 }
@@ -133,10 +143,15 @@ fn write_all(
     mut messages: mpsc::Receiver<Message>,
     mut output: Output,
     listeners: &broadcast::Sender<Arc<str>>,
+    reopen: &AtomicBool,
 ) {
     let mut line = Vec::with_capacity(1024);
     let mut failing = false;
     while let Some(message) = messages.blocking_recv() {
+        let reopened = match reopen.swap(false, Ordering::Relaxed) {
+            true => output.reopen(),
+            false => Ok(()),
+        };
         let result = match message {
             Message::Line(record) => {
                 line.clear();
@@ -151,11 +166,10 @@ fn write_all(
             Message::Reopen => output.reopen(),
             Message::Close => break,
         };
-        let result = if messages.is_empty() {
-            result.and(output.flush())
-        } else {
-            result
-        };
+        let mut result = reopened.and(result);
+        if messages.is_empty() {
+            result = result.and(output.flush());
+        }
         // Said once per outage, not once per line.
         if let Err(error) = &result
             && !failing
@@ -228,11 +242,35 @@ fn append_to(path: &PathBuf) -> io::Result<File> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::time::Duration;
+
     use serde_json::Value;
 
     use super::*;
     use crate::telemetry::record::tests::record;
+
+    /// A pipe that is open, and that nobody reads.
+    pub(in crate::telemetry) fn unread_pipe(path: &std::path::Path) -> File {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).open(path).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_stands_still_holds_up_neither_a_reopening_nor_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pipe");
+        let _unread = unread_pipe(&path);
+        let (log, _) = log_to(Destination::File(path));
+        for _ in 0..WAITING_LINES + 1000 {
+            log.record(record("anna"));
+        }
+        log.reopen();
+        let ended = tokio::time::timeout(Duration::from_secs(20), log.close()).await;
+        assert!(ended.is_ok());
+    }
 
     fn log_to(destination: Destination) -> (AccessLog, Metrics) {
         let metrics = Metrics::new().unwrap();
@@ -278,7 +316,7 @@ mod tests {
         let (log, _) = log_to(Destination::File(path.clone()));
         log.record(record("before"));
         std::fs::rename(&path, &moved).unwrap();
-        log.reopen().await;
+        log.reopen();
         log.record(record("after"));
         log.close().await;
         assert!(std::fs::read_to_string(moved).unwrap().contains("before"));

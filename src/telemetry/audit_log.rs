@@ -5,19 +5,24 @@
 //! written is said so in the process's log and in a metric. Never holds a token, a cookie or a signature: a [`Deed`] has
 //! no field for a header or a query. What a client chose is JSON text, in which no byte can begin a line of its own.
 
+mod anonymous;
+
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use prometheus::{IntCounter, IntGauge};
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
+use self::anonymous::Anonymous;
+use super::access_log::LAST_LINES;
 use super::metrics::Metrics;
 use super::record::rfc3339;
 use super::rotating::Rotating;
@@ -73,6 +78,8 @@ enum Event {
         #[serde(flatten)]
         deed: Deed,
     },
+    /// So many denials of nobody known have no line of their own.
+    Omitted { count: u64 },
     /// A file that decides who may see what was read.
     Configuration {
         file: String,
@@ -101,8 +108,10 @@ struct Open {
     window: Duration,
     seen: Mutex<Seen>,
     hashers: [RandomState; 2],
+    anonymous: Mutex<Anonymous>,
     dropped: IntCounter,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// To be opened again before the next line, where the queue had no place to say so.
+    reopen: Arc<AtomicBool>,
 }
 
 /// Who was shown what in the present window.
@@ -151,10 +160,12 @@ impl AuditLog {
         })?;
         let (queue, messages) = mpsc::channel(WAITING_LINES);
         let (dropped, writable) = metrics.audit_log();
-        let lost = dropped.clone();
-        let writer = std::thread::Builder::new()
+        let reopen = Arc::new(AtomicBool::new(false));
+        let (lost, asked) = (dropped.clone(), reopen.clone());
+        // Its end is the queue's: the writer drops its end of it last.
+        std::thread::Builder::new()
             .name("audit-log".to_owned())
-            .spawn(move || write_all(messages, file, &lost, &writable))
+            .spawn(move || write_all(messages, file, &lost, &writable, &asked))
             .map_err(AuditLogError::Thread)?;
         Ok(Self(Some(Open {
             queue,
@@ -164,8 +175,9 @@ impl AuditLog {
                 pairs: HashSet::new(),
             }),
             hashers: [RandomState::new(), RandomState::new()],
+            anonymous: Mutex::new(Anonymous::since(Instant::now())),
             dropped,
-            writer: Mutex::new(Some(writer)),
+            reopen,
         })))
     }
 
@@ -180,10 +192,12 @@ impl AuditLog {
         }
     }
 
-    /// Somebody was refused, or cut off; `reason` in the words of the metrics' labels.
+    /// Somebody was refused, or cut off; `reason` in the words of the metrics' labels. Of nobody known not every one
+    /// is written: whoever has no credential could fill the log, and push out of it who was shown what.
     pub fn denied(&self, reason: &'static str, deed: impl FnOnce() -> Deed) {
-        if let Some(open) = &self.0 {
-            let deed = deed();
+        let Some(open) = &self.0 else { return };
+        let deed = deed();
+        if deed.subject.is_some() || open.anonymous().admit(Instant::now()) {
             open.send(Event::Denied { reason, deed });
         }
     }
@@ -204,22 +218,29 @@ impl AuditLog {
         self.0.is_some()
     }
 
-    /// Opens the file again after the lines that wait: call it on SIGHUP, when the file was moved away.
-    pub async fn reopen(&self) {
-        if let Some(open) = &self.0 {
-            // An error says that the log was closed: there is nothing to open.
-            let _ = open.queue.send(Message::Reopen).await;
+    /// Opens the file again after the lines that wait, or, where too many do, before some of them: call it on SIGHUP,
+    /// when the file was moved away. Waits for nobody.
+    pub fn reopen(&self) {
+        // A queue that is closed says that the log was: there is nothing to open.
+        if let Some(open) = &self.0
+            && let Err(TrySendError::Full(_)) = open.queue.try_send(Message::Reopen)
+        {
+            open.reopen.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Writes what waits to the disk itself and ends the writer. Lines that come later are dropped and counted.
+    /// Writes what waits to the disk itself and ends the writer, or leaves it where it stands still. Lines that come
+    /// later are dropped and counted.
     pub async fn close(&self) {
         let Some(open) = &self.0 else { return };
-        let _ = open.queue.send(Message::Close).await;
-        let writer = open.writer.lock();
-        let writer = writer.unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+        let omitted = open.anonymous().take_all();
+        open.say_omitted(omitted);
+        let ended = async {
+            let _ = open.queue.send(Message::Close).await;
+            open.queue.closed().await;
+        };
+        if tokio::time::timeout(LAST_LINES, ended).await.is_err() {
+            tracing::error!("the audit log's last lines were lost: they are not taken");
         }
     }
 }
@@ -242,11 +263,29 @@ impl Open {
         seen.pairs.insert(pair)
     }
 
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn anonymous(&self) -> MutexGuard<'_, Anonymous> {
+        let anonymous = self.anonymous.lock();
+        anonymous.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a line, after what a minute that is over has left out.
     fn send(&self, event: Event) -> bool {
+        let omitted = self.anonymous().take_past(Instant::now());
+        self.say_omitted(omitted);
+        self.enqueue(event)
+    }
+
+    fn say_omitted(&self, count: u64) {
+        if count > 0 && !self.enqueue(Event::Omitted { count }) {
+            self.anonymous().put_back(count);
+        }
+    }
+
+    fn enqueue(&self, event: Event) -> bool {
         let line = Message::Line(SystemTime::now(), Box::new(event));
         let sent = self.queue.try_send(line).is_ok();
         if !sent {
@@ -262,28 +301,43 @@ fn write_all(
     mut file: Rotating,
     dropped: &IntCounter,
     writable: &IntGauge,
+    reopen: &AtomicBool,
 ) {
     while let Some(message) = messages.blocking_recv() {
-        let mut result = match message {
-            Message::Line(time, event) => {
-                let event = &*event;
-                let written = serde_json::to_string(&Line { time, event })
-                    .map_err(io::Error::from)
-                    .and_then(|line| file.write(in_one_line(&line).as_bytes()));
-                if written.is_err() {
-                    dropped.inc();
-                }
-                written
-            }
+        let reopened = match reopen.swap(false, Ordering::Relaxed) {
+            true => file.reopen(),
+            false => Ok(()),
+        };
+        let result = match message {
+            Message::Line(time, event) => write(&mut file, time, &event, dropped),
             Message::Reopen => file.reopen(),
             Message::Close => break,
         };
+        let mut result = reopened.and(result);
         if messages.is_empty() {
             result = result.and(file.flush());
         }
         say(&result, writable);
     }
     say(&file.sync(), writable);
+}
+
+/// Writes a line. One that went into a file that could not be put aside is written all the same.
+fn write(
+    file: &mut Rotating,
+    time: SystemTime,
+    event: &Event,
+    dropped: &IntCounter,
+) -> io::Result<()> {
+    let line = serde_json::to_string(&Line { time, event }).map(|line| in_one_line(&line));
+    let (rotated, written) = match line {
+        Ok(line) => (file.make_room(line.len()), file.write(line.as_bytes())),
+        Err(error) => (Ok(()), Err(error.into())),
+    };
+    if written.is_err() {
+        dropped.inc();
+    }
+    rotated.and(written)
 }
 
 /// JSON escapes only what is below a space (RFC 8259 §7). What else a terminal obeys or a pager breaks a line at is

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::audit_log::AuditConfig;
@@ -38,14 +38,18 @@ impl Rotating {
         })
     }
 
-    /// Appends a line, after putting the file aside where it would grow past its size.
+    /// Puts the file aside where a line of so many bytes would make it grow past its size. Where that fails the line has
+    /// its place all the same.
+    pub(super) fn make_room(&mut self, length: usize) -> io::Result<()> {
+        let full = self.size > 0 && self.size + length as u64 > self.max_size;
+        if full { self.rotate() } else { Ok(()) }
+    }
+
+    /// Appends a line.
     pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        let length = line.len() as u64;
-        let full = self.size > 0 && self.size + length > self.max_size;
-        let rotated = if full { self.rotate() } else { Ok(()) };
         self.file.write_all(line)?;
-        self.size += length;
-        rotated
+        self.size += line.len() as u64;
+        Ok(())
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {
@@ -69,22 +73,45 @@ impl Rotating {
         // Where it fails the file grows on, and the next try comes after as much again.
         self.size = 0;
         self.sync()?;
-        for number in (1..self.keep).rev() {
-            match fs::rename(self.aside(number), self.aside(number + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
+        // Where the name is no longer this file's it was moved away: then there is nothing to put aside.
+        if self.has_its_name()? {
+            self.put_aside()?;
         }
-        fs::rename(&self.path, self.aside(1))?;
+        // The old file goes only once there is a new one.
         (self.file, self.size) = open(&self.path)?;
         let directory = self.path.parent().filter(|path| *path != Path::new(""));
         File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+    }
+
+    /// Whether the file in use is still the one that the name leads to.
+    fn has_its_name(&self) -> io::Result<bool> {
+        let used = self.file.get_ref().metadata()?;
+        match fs::metadata(&self.path) {
+            Ok(named) => Ok((named.dev(), named.ino()) == (used.dev(), used.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn put_aside(&self) -> io::Result<()> {
+        for number in (1..self.keep).rev() {
+            unless_absent(fs::rename(self.aside(number), self.aside(number + 1)))?;
+        }
+        unless_absent(fs::rename(&self.path, self.aside(1)))
     }
 
     fn aside(&self, number: u32) -> PathBuf {
         let mut name = OsString::from(&self.path);
         name.push(format!(".{number}"));
         name.into()
+    }
+}
+
+/// What is not there, or no longer, needs no other name.
+fn unless_absent(renamed: io::Result<()>) -> io::Result<()> {
+    match renamed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -260,3 +260,24 @@ async fn tokens_cookies_and_signatures_appear_in_no_log_line() {
         assert!(!logs.contains(&secret), "{secret} in\n{logs}");
     }
 }
+
+#[tokio::test]
+async fn a_purge_forgets_what_is_cached_and_storage_is_asked_again() {
+    let (store, gateway) = gateway_over_store().await;
+    store.generate("media", "a.png", Pattern(1), 1000);
+    for _ in 0..2 {
+        assert_eq!(gateway.get(path("a.png")).answer().await.status, 200);
+    }
+    assert_eq!(store.count("GetObject", "a.png"), 1);
+    let purge = async |method| {
+        let request = gateway.admin().ask(method, "/cache/purge");
+        request.answer().await
+    };
+    assert_eq!(purge(Method::GET).await.status, 405);
+    let purged = purge(Method::POST).await;
+    let said: Value = serde_json::from_str(purged.text()).expect("JSON");
+    assert_eq!(purged.status, 200);
+    assert!(said["purged_bytes"].as_u64() >= Some(1000), "{said}");
+    assert_eq!(gateway.get(path("a.png")).answer().await.status, 200);
+    assert_eq!(store.count("GetObject", "a.png"), 2);
+}

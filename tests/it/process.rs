@@ -1,5 +1,9 @@
 //! The process: it ends when it is told to, and reaches no file that it was not told of.
 
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+
 use crate::support::content::Pattern;
 use crate::support::gateway::Setup;
 use crate::support::process::Serving;
@@ -26,6 +30,49 @@ async fn a_second_sigterm_stops_at_once() {
     assert_eq!(serving.ended().await.code(), Some(1));
     assert!(!body.compare(Pattern(1), 0).await.1);
     store.release();
+}
+
+fn make_pipe(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status();
+    assert!(made.expect("mkfifo runs").success());
+}
+
+#[tokio::test]
+async fn a_reader_of_the_access_log_that_stands_still_does_not_keep_the_process() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let pipe = directory.path().join("pipe");
+    make_pipe(&pipe);
+    let opened = File::options().read(true).write(true).open(&pipe);
+    let _unread = opened.expect("it is open");
+    let setup = Setup::over("kind = 'local'\nroot = 'desk'\n")
+        .file("desk/a.txt", "here")
+        .set("log.access", pipe.to_string_lossy().as_ref());
+    let mut serving = Serving::start(setup).await;
+    // A pipe takes 64 KiB, and a line has more than 200 bytes.
+    for _ in 0..400 {
+        assert_eq!(serving.client.get("/none").status().await, Some(404));
+    }
+    serving.signal("HUP");
+    serving.signal("TERM");
+    assert_eq!(serving.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn sigterm_is_heard_while_a_reload_stands_still() {
+    let setup = Setup::over("kind = 'local'\nroot = 'desk'\n")
+        .file("desk/a.txt", "here")
+        .set("log.access", "access.log");
+    let mut serving = Serving::start(setup).await;
+    let file = serving.path("lockgate.toml");
+    std::fs::remove_file(&file).expect("it was there");
+    // Whoever opens it to read waits for a writer.
+    make_pipe(&file);
+    let log = serving.path("access.log");
+    std::fs::rename(&log, serving.path("moved.log")).expect("it was there");
+    serving.signal("HUP");
+    eventually("the reload has begun", async || log.exists().then_some(())).await;
+    serving.signal("TERM");
+    assert_eq!(serving.ended().await.code(), Some(0));
 }
 
 /// Whether this kernel offers what the sandbox is made of, as the process says.
@@ -86,4 +133,63 @@ async fn without_the_sandbox_a_reload_may_name_any_directory() {
     let (serving, _elsewhere) = moved_elsewhere(false).await;
     assert!(!is_enforced(&serving));
     assert_eq!(status(&serving, "b.txt").await, 200);
+}
+
+#[tokio::test]
+async fn a_task_file_that_the_sandbox_does_not_reach_is_named() {
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let tasks = elsewhere.path().join("tasks.json");
+    std::fs::write(&tasks, "[]").expect("it is written");
+    let setup = Setup::over("kind = 'local'\nroot = 'desk'\n").file("desk/a.txt", "here");
+    let serving = Serving::start(setup).await;
+    if !is_enforced(&serving) {
+        return;
+    }
+    let list = serving.path("projects.toml");
+    let projects = std::fs::read_to_string(&list).expect("it is there");
+    let tasks = tasks.display();
+    let more = format!("[[project]]\nid = '2'\nstorages = ['media']\ntasks = ['{tasks}']\n");
+    std::fs::write(list, projects + &more).expect("it is written");
+    let said = format!("the sandbox does not reach {tasks}: restart to use it");
+    eventually("it is named", async || {
+        serving.written("stderr").contains(&said).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn task_files_in_a_list_are_reached_wherever_they_lie_at_start() {
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let tasks = elsewhere.path().join("tasks.json");
+    std::fs::write(&tasks, "[]").expect("it is written");
+    let tasks = tasks.display();
+    let setup = Setup::over("kind = 'local'\nroot = 'desk'\n")
+        .file("desk/a.txt", "here")
+        .projects(&format!(
+            "[[project]]\nid = '2'\nstorages = ['media']\ntasks = ['{tasks}']\n"
+        ));
+    Serving::start(setup).await;
+}
+
+#[tokio::test]
+async fn a_root_whose_link_is_switched_past_the_sandbox_is_told_from_a_files_mode() {
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let [old, new, root] = ["old", "new", "current"].map(|name| elsewhere.path().join(name));
+    for directory in [&old, &new] {
+        std::fs::create_dir(directory).expect("it is made");
+        std::fs::write(directory.join("a.txt"), "a").expect("it is written");
+    }
+    std::os::unix::fs::symlink(&old, &root).expect("it is linked");
+    let section = format!("kind = 'local'\nroot = '{}'\n", root.display());
+    let serving = Serving::start(Setup::over(&section)).await;
+    assert_eq!(status(&serving, "a.txt").await, 200);
+    if !is_enforced(&serving) {
+        return;
+    }
+    std::fs::write(new.join("b.txt"), "b").expect("it is written");
+    std::fs::remove_file(&root).expect("it is removed");
+    std::os::unix::fs::symlink(&new, &root).expect("it is linked");
+    assert_eq!(status(&serving, "b.txt").await, 502);
+    let log = serving.written("stderr");
+    assert!(log.contains("a sandbox keeps it out of reach"), "{log}");
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::support::content::Pattern;
 use crate::support::gateway::Gateway;
+use crate::support::label_studio::LabelStudio;
 use crate::support::raw::Raw;
 use crate::support::store::Store;
 use crate::support::{eventually, gateway_over_store, token, uri};
@@ -97,6 +98,30 @@ async fn a_revoked_annotator_gets_403_instead_of_304_412_and_head_200() {
         403
     );
     assert_eq!(gateway.head(path()).answer().await.status, 403);
+}
+
+#[tokio::test]
+async fn a_running_body_is_cut_within_one_window_of_its_sessions_logout() {
+    const MEDIA: &str = "s3://media/data/a.mp4";
+    let store = Store::start().await;
+    store.generate("media", "data/a.mp4", CONTENT, 100 * MIB);
+    store.hold_bodies_after(4 * MIB);
+    let studio = LabelStudio::start(&store, &[MEDIA]).await;
+    let gateway = studio.gateway().await;
+    let get = |path: String| {
+        gateway
+            .client()
+            .get(path)
+            .header("cookie", "sessionid=anna")
+    };
+    let mut reply = get(uri::task("1", MEDIA)).send().await;
+    let piece = reply.next().await.expect("a piece");
+    let read = piece.expect("the body holds").len() as u64;
+    assert_eq!(get("/logout".into()).answer().await.status, 200);
+    store.release();
+    let (more, whole) = reply.compare(CONTENT, read).await;
+    assert!(!whole, "the body went on to its end");
+    assert!(read + more <= WINDOW, "{} bytes", read + more);
 }
 
 #[tokio::test]

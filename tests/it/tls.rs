@@ -182,6 +182,68 @@ async fn a_certificate_that_is_replaced_is_taken_and_a_broken_one_is_not() {
     .await;
 }
 
+/// Writes the configuration anew, with one text in place of another.
+fn reconfigure(gateway: &Gateway, change: impl Fn(String) -> String) {
+    let file = gateway.directory().join("lockgate.toml");
+    let config = std::fs::read_to_string(&file).expect("it is there");
+    std::fs::write(file, change(config)).expect("it is written");
+}
+
+#[tokio::test]
+async fn a_reload_that_names_tls_leaves_plain_http_as_it_is() {
+    let (_store, gateway) = crate::support::gateway_over_store().await;
+    replace(gateway.directory(), leaf(&ca()));
+    reconfigure(&gateway, |config| {
+        format!("{config}\n[server.tls]\ncertificate = 'tls.crt'\nprivate_key = 'tls.key'\n")
+    });
+    assert!(gateway.reload().await);
+    let client = gateway.client();
+    let asked = client.ask(http::Method::POST, "/session").by("anna");
+    let answer = asked.answer().await;
+    assert_eq!(answer.header("strict-transport-security"), "");
+    let cookie = answer.header("set-cookie");
+    assert!(
+        cookie.starts_with("lockgate=") && !cookie.contains("Secure"),
+        "{cookie}"
+    );
+}
+
+#[tokio::test]
+async fn a_certificate_that_moves_is_taken_from_its_new_place() {
+    let (old, new) = (ca(), ca());
+    let (_store, gateway) = started(&old).await;
+    let (certificate, key) = leaf(&new);
+    std::fs::write(gateway.directory().join("moved.crt"), certificate).expect("it is written");
+    std::fs::write(gateway.directory().join("moved.key"), key).expect("it is written");
+    reconfigure(&gateway, |config| config.replace("\"tls.", "\"moved."));
+    for file in ["tls.crt", "tls.key"] {
+        std::fs::remove_file(gateway.directory().join(file)).expect("it is removed");
+    }
+    assert!(gateway.reload().await);
+    assert!(connect(&gateway, &new, b"h2").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_certificate_that_comes_after_the_configuration_is_taken_by_itself() {
+    let (old, new) = (ca(), ca());
+    let (_store, gateway) = started(&old).await;
+    reconfigure(&gateway, |config| config.replace("\"tls.", "\"later."));
+    eventually("the metric says so", async || {
+        let metrics = gateway.metrics().await;
+        metrics
+            .contains("lockgate_config_last_reload_successful 0")
+            .then_some(())
+    })
+    .await;
+    let (certificate, key) = leaf(&new);
+    std::fs::write(gateway.directory().join("later.crt"), certificate).expect("it is written");
+    std::fs::write(gateway.directory().join("later.key"), key).expect("it is written");
+    eventually("the new certificate is shown", async || {
+        connect(&gateway, &new, b"h2").await.ok()
+    })
+    .await;
+}
+
 fn replace(directory: &Path, (certificate, key): (String, String)) {
     std::fs::write(directory.join("tls.crt"), certificate).expect("it is written");
     std::fs::write(directory.join("tls.key"), key).expect("it is written");

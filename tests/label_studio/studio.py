@@ -53,8 +53,8 @@ class LabelStudio:
         except OSError:  # another one was faster
             shutil.rmtree(new)
 
-    def start(self, servers: Servers) -> None:
-        """Starts it and returns once it answers."""
+    def start(self, servers: Servers) -> subprocess.Popen:
+        """Starts it and returns its first process once it answers."""
         [port] = free_ports(1)
         self.base = f"http://127.0.0.1:{port}"
         command = [
@@ -65,8 +65,9 @@ class LabelStudio:
             "--single-interpreter", "--ignore-sigpipe", "--ignore-write-errors", "--disable-write-exception",
             "--disable-logging",
         ]
-        servers.start("label-studio", command, self.environment(self._directory), self._directory)
+        process = servers.start("label-studio", command, self.environment(self._directory), self._directory)
         servers.wait_for("label-studio", lambda: answers(f"{self.base}/health", 200))
+        return process
 
     def environment(self, data: Path) -> dict:
         """Its settings. Nothing of the caller's but the path; nothing is sent to anybody."""

@@ -73,7 +73,11 @@ impl LabelStudioIdentity {
         let question = || {
             let (asker, fields) = (self.asker.clone(), presented.fields.clone());
             async move {
-                match (whoami(&asker, &fields).await, known) {
+                let answer = match known {
+                    Some(_) => asker.what(WHOAMI, &fields).await,
+                    None => asker.what_newcomer(WHOAMI, &fields).await,
+                };
+                match (meaning(answer), known) {
                     // Who was known before still is.
                     (Err(NotSaid::Unavailable(_)), Some(known)) => Ok(known),
                     (said, _) => said,
@@ -92,14 +96,13 @@ fn holds(said: &Said) -> Duration {
     }
 }
 
-async fn whoami(asker: &Asker, fields: &http::HeaderMap) -> Said {
+fn meaning(answer: Result<Answer, AskError>) -> Said {
     #[derive(Deserialize)]
     struct Whoami {
         id: u64,
         #[serde(default)]
         email: String,
     }
-    let answer = asker.what(WHOAMI, fields).await;
     match answer.map_err(NotSaid::Unavailable)? {
         Answer::Told(body) => {
             let it: Whoami = serde_json::from_slice(&body).map_err(|_| {
@@ -248,6 +251,38 @@ mod tests {
         assert!(it.who("Token anna").await.is_ok());
         let other = it.who("Token nameless").await;
         assert!(matches!(other, Err(AuthError::Unavailable(_))), "{other:?}");
+    }
+
+    #[tokio::test]
+    async fn invented_credentials_keep_nobody_who_is_known_waiting() {
+        let it = fixture().await;
+        assert!(it.who("Token anna").await.is_ok());
+        it.later(600);
+        it.studio.hold(true);
+        let invented: Vec<_> = (0..20).map(|n| format!("Token {n}")).collect();
+        let strangers = join_all(invented.iter().map(|token| it.who(token)));
+        let fields = HeaderMap::new();
+        let decision = it.identity.asker.what("/api/tasks/1/", &fields);
+        let by_anna = || {
+            let asked = it.studio.asked();
+            let tokens = asked.iter().filter_map(|it| it.fields.get("authorization"));
+            tokens.filter(|token| *token == "Token anna").count()
+        };
+        let arrived = async {
+            while it.studio.count("/api/tasks") == 0 || by_anna() < 2 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let let_go = async {
+            let arrived = tokio::time::timeout(Duration::from_secs(20), arrived).await;
+            it.studio.hold(false);
+            arrived.expect("strangers are asked about, and those who are known wait");
+        };
+        // Polled in this order: the strangers are the first.
+        let anna = it.who("Token anna");
+        let (strangers, anna, decision, ()) = tokio::join!(strangers, anna, decision, let_go);
+        assert!(strangers.iter().all(Result::is_err));
+        assert!(anna.is_ok() && decision.is_ok());
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use std::fmt;
 use aws_lc_rs::digest;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 
+use super::sessions::Watched;
 use super::{Sessions, cookie};
 use crate::auth::AuthError;
 
@@ -21,6 +22,8 @@ pub struct Presented {
     pub fields: HeaderMap,
     /// Names the credential where something is remembered of it: two that have the same key are the same caller.
     pub key: [u8; 32],
+    /// The session that is among it.
+    session: Option<Watched>,
 }
 
 impl Presented {
@@ -31,7 +34,7 @@ impl Presented {
     pub fn of(headers: &HeaderMap, sessions: &Sessions) -> Result<Self, AuthError> {
         let mut fields = HeaderMap::new();
         let mut key = digest::Context::new(&digest::SHA256);
-        let mut ended = false;
+        let mut watched = None;
         for name in [AUTHORIZATION, API_KEY] {
             let mut values = headers.get_all(&name).iter();
             let Some(value) = values.next() else {
@@ -45,8 +48,8 @@ impl Presented {
             fields.insert(name, sensitive(value.clone()));
         }
         if let Some(session) = cookie::sent(headers) {
-            ended = sessions.ended(&session);
-            if !ended {
+            let it = watched.insert(sessions.watched(&session));
+            if !it.has_ended() {
                 update(&mut key, cookie::NAME, sessions.of(&session).as_bytes());
                 let pair = HeaderValue::try_from(format!("{}={session}", cookie::NAME));
                 let pair = pair.map_err(|_| AuthError::Invalid("not a session cookie"))?;
@@ -54,14 +57,25 @@ impl Presented {
             }
         }
         if fields.is_empty() {
-            return Err(match ended {
-                true => AuthError::Invalid("the session has ended"),
-                false => AuthError::Missing,
+            return Err(match watched {
+                Some(_) => AuthError::Invalid("the session has ended"),
+                None => AuthError::Missing,
             });
         }
         let mut sum = [0; 32];
         sum.copy_from_slice(key.finish().as_ref());
-        Ok(Self { fields, key: sum })
+        Ok(Self {
+            // One that had ended before is no part of what is presented.
+            session: watched.filter(|_| fields.contains_key(COOKIE)),
+            fields,
+            key: sum,
+        })
+    }
+
+    /// Whether the session among it has ended since. Which credential counted is not known, so a token beside it does
+    /// not help; the next request comes without the session.
+    pub fn has_ended(&self) -> bool {
+        self.session.as_ref().is_some_and(Watched::has_ended)
     }
 }
 
@@ -124,6 +138,24 @@ mod tests {
         assert_eq!(it.fields["x-api-key"], "7777");
         assert!(it.fields.values().all(HeaderValue::is_sensitive));
         assert_eq!(format!("{it:?}"), "REDACTED");
+    }
+
+    #[test]
+    fn two_are_the_same_caller_where_all_they_present_is_the_same() {
+        let of = |fields: &[(&'static str, &str)]| presented(fields).expect("they are there");
+        let one = of(&[("authorization", "Token a"), ("cookie", "sessionid=s")]);
+        let same = of(&[
+            ("cookie", "theme=dark; sessionid=s"),
+            ("authorization", "Token a"),
+        ]);
+        assert_eq!(one, same);
+        for other in [
+            &[("authorization", "Token a")][..],
+            &[("authorization", "Token b"), ("cookie", "sessionid=s")],
+            &[("x-api-key", "Token a"), ("cookie", "sessionid=s")],
+        ] {
+            assert_ne!(one, of(other));
+        }
     }
 
     #[test]

@@ -54,6 +54,20 @@ impl SessionKey {
     }
 }
 
+/// One session, to be asked again and again whether it has ended. Tells nothing of the cookie.
+#[derive(Clone)]
+pub struct Watched {
+    ended: Cache<[u8; 32], ()>,
+    session: [u8; 32],
+}
+
+impl Watched {
+    /// Whether it has by now: who came with it is refused, whatever Label Studio would say.
+    pub fn has_ended(&self) -> bool {
+        self.ended.get(&self.session).is_some()
+    }
+}
+
 /// The sessions that passed by.
 pub struct Sessions {
     known: Cache<[u8; 32], SessionKey>,
@@ -88,7 +102,15 @@ impl Sessions {
 
     /// Whether the cookie's session has ended: it must be refused, whatever Label Studio would say.
     pub fn ended(&self, cookie: &str) -> bool {
-        self.ended.get(&session(cookie)).is_some()
+        self.watched(cookie).has_ended()
+    }
+
+    /// The cookie's session, for whoever goes on after its request was let in.
+    pub fn watched(&self, cookie: &str) -> Watched {
+        Watched {
+            ended: self.ended.clone(),
+            session: session(cookie),
+        }
     }
 
     /// Label Studio answered a request that came with the cookie `sent`, and set the cookie `set`: it signed `set`.
@@ -151,6 +173,12 @@ impl fmt::Debug for SessionKey {
     /// It stands for a credential: nothing of it is shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionKey(REDACTED)")
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watched(REDACTED)")
     }
 }
 

@@ -1,12 +1,15 @@
 //! Tokens verified with an issuer's key set: selection, rotation, refetching, failures.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
-use jsonwebtoken::Algorithm::{EdDSA, HS256, RS256};
+use jsonwebtoken::Algorithm::{ES256, ES384, EdDSA, HS256, RS256};
 use serde_json::json;
 
 use super::*;
-use crate::auth::Keys;
 use crate::auth::jwks::{Jwks, Timing};
+use crate::auth::keys::KeySet;
+use crate::auth::{Identify, Keys};
 
 const NEVER: Duration = Duration::from_secs(3600);
 /// Asks again only when it must, and then as often as it must.
@@ -66,6 +69,68 @@ async fn a_token_without_kid_is_verified_only_where_one_key_fits() {
     assert!(bearer(&auth, &unknown, now()).await.is_err());
     let answer = bearer(&auth, &token, now()).await;
     assert_eq!(reason(answer), Some("no kid, and several keys would fit"));
+}
+
+/// Every kind that an issuer may publish, and an algorithm of each.
+fn every_kind() -> [(&'static Signer, Algorithm); 4] {
+    [
+        (&*RSA, RS256),
+        (&*P256, ES256),
+        (&*P384, ES384),
+        (&*ED, EdDSA),
+    ]
+}
+
+#[tokio::test]
+async fn keys_of_every_kind_are_taken_from_a_key_set() {
+    let published = every_kind().map(|(signer, algorithm)| signer.jwk(algorithm, "1"));
+    let issuer = Issuer::start(&published).await;
+    let config = AuthConfig {
+        jwks_url: Some(issuer.url.clone()),
+        ..config(&every_kind().map(|(_, algorithm)| algorithm))
+    };
+    let auth = Authenticator::new(config).unwrap();
+    for (signer, algorithm) in every_kind() {
+        let answer = bearer(&auth, &signer.token(algorithm, "1"), now()).await;
+        assert!(answer.is_ok(), "{algorithm:?}");
+    }
+}
+
+#[test]
+fn keys_that_are_broken_or_too_short_are_not() {
+    let allowed = every_kind().map(|(_, algorithm)| algorithm);
+    let usable = |keys: &[Value]| {
+        let document = json!({ "keys": keys }).to_string();
+        KeySet::fetched(vec![], document.as_bytes(), &allowed)
+            .unwrap()
+            .len()
+    };
+    let [rsa, p256, p384, ed] = every_kind().map(|(signer, algorithm)| signer.jwk(algorithm, "1"));
+    assert_eq!(
+        usable(&[rsa.clone(), p256.clone(), p384.clone(), ed.clone()]),
+        4
+    );
+    let with = |key: &Value, member: &str, value: Vec<u8>| {
+        let mut key = key.clone();
+        key[member] = URL_SAFE_NO_PAD.encode(value).into();
+        key
+    };
+    let bytes = |key: &Value, member: &str| {
+        let text = key[member].as_str().unwrap();
+        URL_SAFE_NO_PAD.decode(text).unwrap()
+    };
+    let modulus = bytes(&rsa, "n");
+    let padded = [vec![0; 128], modulus[128..].to_vec()].concat();
+    let off_the_curve = |key: &Value| with(key, "y", bytes(key, "x"));
+    for broken in [
+        with(&rsa, "n", modulus[128..].to_vec()),
+        with(&rsa, "n", padded),
+        off_the_curve(&p256),
+        off_the_curve(&p384),
+        with(&ed, "x", bytes(&ed, "x")[1..].to_vec()),
+    ] {
+        assert_eq!(usable(std::slice::from_ref(&broken)), 0, "{broken}");
+    }
 }
 
 #[tokio::test]
@@ -181,11 +246,11 @@ async fn without_any_keys_yet_nobody_is_judged() {
     let token = ED.token(EdDSA, "1");
     let answer = bearer(&auth, &token, now()).await;
     assert!(matches!(answer, Err(AuthError::NoKeys)));
-    assert!(!auth.ready());
+    assert!(!auth.ready() && !Identify::ready(&auth));
 
     issuer.publish(&[ED.jwk(EdDSA, "1")]);
     assert!(bearer(&auth, &token, now()).await.is_ok());
-    assert!(auth.ready());
+    assert!(auth.ready() && Identify::ready(&auth));
 }
 
 #[tokio::test]

@@ -126,7 +126,7 @@ pub(super) fn config(algorithms: &[Algorithm]) -> AuthConfig {
         leeway: Duration::ZERO,
         groups_claim: "groups".into(),
         query_token: true,
-        secure_cookie: true,
+        secure_cookie: None,
     }
 }
 

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::auth::token::EXPIRED;
+use crate::auth::token::{EXPIRED, MAX_TOKEN_BYTES};
 use crate::ids::TaskId;
 use crate::media_uri::MediaUri;
 
@@ -154,6 +154,30 @@ async fn what_is_no_signed_token_is_refused() {
         let answer = bearer(&with_secret(), &token, now()).await;
         assert!(reason(answer).is_some(), "{token}");
     }
+}
+
+#[tokio::test]
+async fn a_token_is_as_long_as_the_longest_and_no_longer() {
+    // Base64 has no text of every length, so that the header takes its part.
+    let of_length = |length: usize| {
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let padded = |header: &str, padding: usize| {
+            let claims = claims_with("padding", "a".repeat(padding));
+            sign(header, &claims, &key, Algorithm::HS256)
+        };
+        let headers = [r#"{"alg":"HS256"}"#, r#"{"alg":"HS256" }"#];
+        let tokens = headers
+            .iter()
+            .flat_map(|header| (5_900..6_100).map(|padding| padded(header, padding)));
+        tokens
+            .into_iter()
+            .find(|token| token.len() == length)
+            .unwrap()
+    };
+    let answer = bearer(&with_secret(), &of_length(MAX_TOKEN_BYTES), now()).await;
+    assert!(answer.is_ok());
+    let answer = bearer(&with_secret(), &of_length(MAX_TOKEN_BYTES + 1), now()).await;
+    assert_eq!(reason(answer), Some("too long"));
 }
 
 #[tokio::test]

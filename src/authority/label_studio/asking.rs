@@ -48,6 +48,16 @@ pub(super) async fn told<T: DeserializeOwned + Send + 'static>(
     }
 }
 
+/// Whether a path's media is sent to who asks; none of it is read, here or there.
+pub(super) async fn ask_whether_sent(asker: &Asker, path: &str, fields: &HeaderMap) -> Said<()> {
+    match asker.sends(path, fields).await? {
+        Answer::Streams | Answer::Told(_) => Ok(()),
+        Answer::NotAuthenticated => Err(Not::Authenticated),
+        Answer::Refused => Err(Not::Permitted),
+        Answer::Elsewhere(_) => Err(AskError::NotUnderstood("sent elsewhere".to_owned()).into()),
+    }
+}
+
 /// In the project that it is taken to be in, as a page of one; else by its id. The page is answered in half the time,
 /// without annotations, and `review` keeps Label Studio from asking its ML backends for predictions, as a single task
 /// does (`data_manager/api.py`, `tasks/api.py`): thumbnails must not set off inference.

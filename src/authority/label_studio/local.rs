@@ -24,12 +24,15 @@ const ANY_PROJECT: &str = "local-files";
 const AT_A_TIME: usize = 4;
 
 impl LabelStudioAuthority {
-    /// The projects through which the caller may see a local file. Without a local storage of Lockgate's own that
-    /// holds it the request is Label Studio's, decision and all.
+    /// The projects through which the caller may see a local file. Without any local storage of Lockgate's own the
+    /// request is Label Studio's, decision and all; what one does not hold is nobody's.
     pub(super) async fn on_any_project(&self, case: &Case<'_>) -> Said<Entitlement> {
-        let own = (self.own)(case.uri);
+        let own = (self.own.holding)(case.uri);
+        if !self.own.local_files {
+            return self.left_to_it(case).await;
+        }
         if own.is_empty() {
-            return Ok(left_to_it(case));
+            return Err(Not::Permitted);
         }
         let projects = self.questions.with_local_files(case.caller).await?;
         let asked = projects
@@ -71,7 +74,7 @@ impl LabelStudioAuthority {
             .questions
             .storages(case.caller, project, Kind::LocalFiles)
             .await;
-        let own = (self.own)(case.uri);
+        let own = (self.own.holding)(case.uri);
         let storages = listed.value?;
         if !own.iter().any(|held| super::may_serve(held, &storages)) {
             return Ok(None);
@@ -80,9 +83,18 @@ impl LabelStudioAuthority {
         facts.as_of = facts.as_of.min(listed.asked_at);
         self.candidate(case, facts).await.map(Some)
     }
+
+    /// Label Studio's decision about a file that it has itself.
+    async fn left_to_it(&self, case: &Case<'_>) -> Said<Entitlement> {
+        // In the spelling that its view reads as this very path: it knows no other than the normal form.
+        let question = case.uri.to_string();
+        let sends = self.questions.sends(case.caller, &question).await;
+        sends.value?;
+        Ok(of_any_project(case, &question, sends.asked_at))
+    }
 }
 
-fn left_to_it(case: &Case<'_>) -> Entitlement {
+fn of_any_project(case: &Case<'_>, question: &str, as_of: Instant) -> Entitlement {
     let project = Project {
         id: ProjectId::from(ANY_PROJECT),
         storages: Vec::new(),
@@ -94,11 +106,11 @@ fn left_to_it(case: &Case<'_>) -> Entitlement {
         project: Arc::new(project),
         task: None,
         naming: Arc::default(),
-        place: Some(Place::Application),
+        place: Some(Place::Application(question.into())),
     };
     Entitlement {
         candidates: vec![candidate],
-        as_of: Instant::now(),
+        as_of,
     }
 }
 

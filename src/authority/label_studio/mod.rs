@@ -48,8 +48,17 @@ pub struct Held {
     pub root: Option<PathBuf>,
 }
 
-/// Which of Lockgate's own storages hold a URI.
-pub type OwnStorages = Arc<dyn Fn(&MediaUri) -> Vec<Held> + Send + Sync>;
+/// Says which storages hold a URI.
+pub type Holding = Arc<dyn Fn(&MediaUri) -> Vec<Held> + Send + Sync>;
+
+/// Lockgate's own storages.
+#[derive(Clone)]
+pub struct OwnStorages {
+    /// Which of them hold a URI.
+    pub holding: Holding,
+    /// Whether there is one for local files, whatever it holds.
+    pub local_files: bool,
+}
 
 /// Asks Label Studio.
 pub struct LabelStudioAuthority {
@@ -95,7 +104,7 @@ impl LabelStudioAuthority {
 
     /// The task, and its project's storages at the same time where the project is known already.
     async fn on_task(&self, case: &Case<'_>, id: &TaskId) -> Said<Facts> {
-        let own = (self.own)(case.uri);
+        let own = (self.own.holding)(case.uri);
         let kind = kind_of(case.uri, &own);
         let guess = self.questions.guess(case.caller, id);
         let ahead = async {
@@ -124,7 +133,7 @@ impl LabelStudioAuthority {
 
     /// The project's tasks that name the media, where the rule asks for them.
     async fn on_project(&self, case: &Case<'_>, project: &ProjectId) -> Said<Facts> {
-        let own = (self.own)(case.uri);
+        let own = (self.own.holding)(case.uri);
         let mut facts = Facts {
             project: project.clone(),
             task: None,
@@ -215,9 +224,6 @@ impl LabelStudioAuthority {
         else {
             return Ok(None);
         };
-        if !first.presign {
-            return Ok(Some(Place::Application));
-        }
         let object = Object {
             provider: *provider,
             bucket: bucket.clone(),
@@ -225,6 +231,13 @@ impl LabelStudioAuthority {
             account: account.clone(),
             storage: first.id,
         };
+        let with_it = || {
+            let question = || Place::Application(object.question(case.target).into());
+            object.is_read_as_written().then(question)
+        };
+        if !first.presign {
+            return Ok(with_it());
+        }
         let lies = self
             .questions
             .place(case.caller, case.target, &object)
@@ -243,7 +256,7 @@ impl LabelStudioAuthority {
                 self.urls.put(location.clone(), url, Arc::new(again));
                 Some(Place::Signed(location))
             }
-            Lies::WithIt => Some(Place::Application),
+            Lies::WithIt => with_it(),
             Lies::Elsewhere => None,
         })
     }
@@ -296,14 +309,20 @@ impl Authority for LabelStudioAuthority {
         target: &Target,
         uri: &MediaUri,
     ) -> Result<Entitlement, AuthorityError> {
+        // A running body asks again with what it was let in by, and a request may have waited since.
         let caller = annotator.presented.as_deref();
+        let caller = caller.filter(|caller| !caller.has_ended());
         let case = Case {
             annotator,
             caller: caller.ok_or(AuthorityError::NotAuthenticated)?,
             target,
             uri,
         };
-        match self.facts(&case).await {
+        let facts = self.facts(&case).await;
+        if case.caller.has_ended() {
+            return Err(AuthorityError::NotAuthenticated);
+        }
+        match facts {
             Ok(entitlement) => Ok(entitlement),
             Err(Not::Permitted) => Ok(Entitlement {
                 candidates: Vec::new(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 use super::answers::Storage;
-use super::asking::{ask_for_projects, ask_for_task, ask_who_names, told};
+use super::asking::{ask_for_projects, ask_for_task, ask_whether_sent, ask_who_names, told};
 use super::signing::{self, Signed};
 use crate::ask::memo::{Bounds, Clock, Memo, Remembered};
 use crate::ask::{AskError, Asker};
@@ -103,6 +103,7 @@ pub(super) struct Questions {
     naming: Told<(ProjectId, MediaUri), List<Arc<Task>>>,
     places: Told<(String, signing::Object), Lies>,
     with_files: Told<(), List<ProjectId>>,
+    sends: Told<String, ()>,
     /// A task's project; under the credential alone the project that it asked about last.
     guesses: Cache<(Who, Option<TaskId>), ProjectId>,
 }
@@ -152,6 +153,12 @@ impl Questions {
                 OTHERS_BYTES,
                 PROJECTS_HOLD,
                 |_, it| 256 + 64 * length(it),
+                &clock,
+            ),
+            sends: memo(
+                OTHERS_BYTES,
+                kept,
+                |(_, path), _| 256 + u32::try_from(path.len()).unwrap_or(u32::MAX / 2),
                 &clock,
             ),
             guesses: Cache::builder()
@@ -257,6 +264,18 @@ impl Questions {
         let key = (caller.key, (path.clone(), object.clone()));
         let holds = |said: &Said<_>| self.holds(said);
         self.places.ask(key, holds, self.max_age, question).await
+    }
+
+    /// Whether it sends the caller the media at a path of its own.
+    pub(super) async fn sends(&self, caller: &Presented, path: &str) -> Remembered<Said<()>> {
+        let question = || {
+            let (asker, fields) = (self.asker.clone(), caller.fields.clone());
+            let path = path.to_owned();
+            async move { ask_whether_sent(&asker, &path, &fields).await }
+        };
+        let key = (caller.key, path.to_owned());
+        let holds = |said: &Said<_>| self.holds(said);
+        self.sends.ask(key, holds, self.max_age, question).await
     }
 
     /// The caller's projects that have local files.

@@ -76,6 +76,18 @@ impl Object {
         }
     }
 
+    /// Whether Label Studio, where it sends the media itself, sends this object for the question and no other. Python's
+    /// `urlsplit` drops tabs and line ends and cuts at a `?`, the slashes that a key begins with are stripped
+    /// (`get_bytes_stream` in `io_storages/*/models.py`), Azure's client resolves dots, and no answer of its API tells
+    /// which account a container is of.
+    pub(super) fn is_read_as_written(&self) -> bool {
+        let dots = |component: &str| matches!(component, "." | "..");
+        !self.key.starts_with('/')
+            && !self.key.contains(['?', '\t', '\r', '\n'])
+            && !self.key.split('/').any(dots)
+            && self.account.is_none()
+    }
+
     /// What a URL that was signed for this object says; `None`: it is for another. Label Studio drops what follows a
     /// `?`, and the slashes that a key begins with, and for Azure encodes nothing: those are other objects' names.
     pub(super) fn signed(&self, url: &str) -> Option<Signed> {
@@ -107,14 +119,15 @@ impl Object {
         Some(Signed { location, url })
     }
 
-    /// Who signs, and for which server. Two storages share objects only where these are the same: a permanent key's
-    /// id names its owner's rights, while a session's changes with every session and Label Studio's own id of the
-    /// storage stands for it. SHA-256, because who makes a storage chooses what goes in.
+    /// Label Studio's storage, who signs, and for which server: two storages never share objects. A key's id is no
+    /// secret, and a URL's signature is not ours to verify, so that whoever makes a storage with another's key id would
+    /// be served what that key has read. A permanent key's id is in it for a storage whose key is changed; a session's
+    /// changes with every session. SHA-256, because who makes a storage chooses what goes in.
     fn epoch(&self, url: &Url, query: &HashMap<String, String>) -> u64 {
-        let id = format!("{}/{}", self.kind().as_str(), self.storage);
-        let signer = signer(query).unwrap_or(&id);
+        let (kind, storage) = (self.kind().as_str(), self.storage);
+        let signer = signer(query).unwrap_or_default();
         let origin = url.origin().ascii_serialization();
-        let text = format!("{}:{signer}:{origin}", signer.len());
+        let text = format!("{kind}/{storage}:{}:{signer}:{origin}", signer.len());
         let sum = digest::digest(&digest::SHA256, text.as_bytes());
         let mut first = [0; 8];
         first.copy_from_slice(&sum.as_ref()[..8]);
@@ -281,17 +294,17 @@ mod tests {
     }
 
     #[test]
-    fn objects_are_shared_by_one_permanent_key_at_one_server_and_by_nothing_else() {
+    fn objects_are_shared_by_one_storage_with_one_key_at_one_server_and_by_nothing_else() {
         let epoch = |storage, url: &str| {
             let signed = object(Provider::S3, "media", "k", storage).signed(url);
             signed.expect("it is for this object").location.epoch
         };
         let url = |host: &str, query: &str| format!("https://{host}/media/k?{query}");
         let own = url("a", "X-Amz-Credential=AK%2Fx&X-Amz-Signature=1");
-        assert_eq!(
-            epoch(1, &own),
-            epoch(2, &url("a", "X-Amz-Credential=AK%2Fy&X-Amz-Signature=2"))
-        );
+        let later = url("a", "X-Amz-Credential=AK%2Fy&X-Amz-Signature=2");
+        assert_eq!(epoch(1, &own), epoch(1, &later));
+        // Whoever made the other one may know the key's id and not its secret.
+        assert_ne!(epoch(1, &own), epoch(2, &own));
         for other in [
             url("b", "X-Amz-Credential=AK%2Fx"),
             url("a:444", "X-Amz-Credential=AK%2Fx"),

@@ -50,6 +50,10 @@ pub(super) fn studio(question: &Question) -> Reply {
         ["api", "projects"] => {
             reply(json!({"count": 3, "results": [{"id": 3}, {"id": 2}, {"id": 1}]}))
         }
+        ["data", "local-files"] => match query("d").expect("one").starts_with("ds/") {
+            true => (304, "etag: W/\"1-2\"\r\n".into(), String::new()),
+            false => status(404),
+        },
         ["tasks" | "projects", _, "resolve"] => resolve(&query("fileuri").expect("one")),
         _ => status(500),
     }
@@ -186,7 +190,11 @@ pub(super) async fn with(
         media,
         max_age,
     };
-    let own: OwnStorages = Arc::new(own);
+    let named = |it: &str| MediaUri::parse(it).expect("a URI");
+    let own = OwnStorages {
+        local_files: !own(&named("/data/local-files/?d=ds/any")).is_empty(),
+        holding: Arc::new(own),
+    };
     let authority = LabelStudioAuthority::with_clock(asker, &config, own, urls.clone(), clock);
     Fixture {
         studio,
@@ -277,6 +285,13 @@ impl Fixture {
     pub(super) fn questions(&self) -> usize {
         self.studio.count("/")
     }
+}
+
+/// Left to Label Studio, on a route and in its own spelling.
+pub(super) fn passed(route: &str, uri: &str) -> Place {
+    use base64::Engine as _;
+    let uri = base64::engine::general_purpose::URL_SAFE.encode(uri);
+    Place::Application(format!("{route}/resolve/?fileuri={uri}").into())
 }
 
 pub(super) fn held(storage: &str, uri: &str) -> Held {

@@ -118,21 +118,32 @@ fn check_framing(headers: &HeaderMap) -> Result<(), Failure> {
 
 /// Whether an application that decodes the whole path, merges slashes or resolves dots, as WSGI servers and the proxies
 /// before them do, would take it for a media route, though our route table did not. Such a path must not come to what
-/// answers it without our checks. Label Studio's local files are found anywhere in a path (`io_storages/urls.py`).
+/// answers it without our checks. Label Studio's local files are found anywhere in a path, whose dots it does not resolve
+/// (`io_storages/urls.py`): both readings are looked at.
 fn is_media_in_disguise(path: &str) -> bool {
     let decoded: Vec<u8> = percent_decode_str(path).collect();
-    let mut segments: Vec<&[u8]> = Vec::new();
+    let (mut resolved, mut unresolved): (Vec<&[u8]>, Vec<&[u8]>) = (Vec::new(), Vec::new());
     for segment in decoded.split(|byte| matches!(byte, b'/' | b'\\')) {
         match segment.trim_ascii() {
             b"" | b"." => {}
             b".." => {
-                segments.pop();
+                resolved.pop();
+                unresolved.push(b"..");
             }
-            segment => segments.push(segment),
+            segment => {
+                resolved.push(segment);
+                unresolved.push(segment);
+            }
         }
     }
-    let is_media = |verb: &[u8]| verb == b"resolve" || verb == b"presign";
-    let of_a_task = matches!(segments[..], [b"tasks" | b"projects", _, verb] if is_media(verb));
+    [resolved, unresolved]
+        .iter()
+        .any(|segments| is_media(segments))
+}
+
+fn is_media(segments: &[&[u8]]) -> bool {
+    let is_verb = |verb: &[u8]| verb == b"resolve" || verb == b"presign";
+    let of_a_task = matches!(segments, [b"tasks" | b"projects", _, verb] if is_verb(verb));
     let mut pairs = segments.windows(2);
     of_a_task || pairs.any(|pair| pair[0].ends_with(b"data") && pair[1] == b"local-files")
 }
@@ -243,6 +254,9 @@ mod tests {
             "/data/local-files/x",
             "/x/data/local-files/",
             "/xdata%2Flocal-files/",
+            "/data/local-files/../",
+            "/data/local-files/..%2f",
+            "/x/data/local-files/y/%2e%2e/%2e%2e",
         ] {
             assert!(is_media_in_disguise(path), "{path}");
         }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
+use crate::telemetry::access_log::tests::unread_pipe;
 
 fn config(directory: &TempDir) -> AuditConfig {
     AuditConfig {
@@ -170,4 +171,106 @@ async fn a_file_that_cannot_be_opened_is_named() {
     };
     let error = AuditLog::start(Some(&config), &Metrics::new().unwrap()).unwrap_err();
     assert!(error.to_string().contains("/no/such/directory/audit.log"));
+}
+
+#[tokio::test]
+async fn a_disk_that_stands_still_holds_up_neither_a_reopening_nor_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let _unread = unread_pipe(&directory.path().join("audit.log"));
+    let log = AuditLog::start(Some(&config(&directory)), &Metrics::new().unwrap()).unwrap();
+    for _ in 0..WAITING_LINES + 1000 {
+        log.denied("not_in_task", || deed("anna", "s3://media/a.mp4"));
+    }
+    log.reopen();
+    let ended = tokio::time::timeout(Duration::from_secs(20), log.close()).await;
+    assert!(ended.is_ok());
+}
+
+/// A directory in which files were put aside before, and a log of 1000 bytes a file.
+fn with_files_put_aside() -> (TempDir, AuditConfig) {
+    let directory = tempfile::tempdir().unwrap();
+    for number in 1..=3 {
+        let name = format!("audit.log.{number}");
+        fs::write(directory.path().join(name), format!("{{\"n\":{number}}}\n")).unwrap();
+    }
+    let config = AuditConfig {
+        max_size: 1000,
+        ..config(&directory)
+    };
+    (directory, config)
+}
+
+#[tokio::test]
+async fn a_log_that_was_moved_away_comes_back_to_its_name_and_pushes_no_file_out() {
+    let (directory, config) = with_files_put_aside();
+    let at = |name: &str| directory.path().join(name);
+    let metrics = Metrics::new().unwrap();
+    let log = AuditLog::start(Some(&config), &metrics).unwrap();
+    fs::rename(at("audit.log"), at("moved.log")).unwrap();
+    for number in 0..6 {
+        let object = format!("s3://media/{number}");
+        log.denied("not_in_task", || deed("anna", &object));
+    }
+    log.close().await;
+    let (moved, new) = (
+        lines(&directory, "moved.log"),
+        lines(&directory, "audit.log"),
+    );
+    assert_eq!(moved.len() + new.len(), 6);
+    assert!(!moved.is_empty() && !new.is_empty());
+    for number in 1..=3 {
+        assert_eq!(
+            lines(&directory, &format!("audit.log.{number}"))[0]["n"],
+            number
+        );
+    }
+    assert_eq!(value(&metrics, "lockgate_audit_log_writable "), 1);
+}
+
+#[tokio::test]
+async fn while_its_name_is_taken_the_log_grows_on_and_no_file_is_pushed_out() {
+    let (directory, config) = with_files_put_aside();
+    let at = |name: &str| directory.path().join(name);
+    let metrics = Metrics::new().unwrap();
+    let log = AuditLog::start(Some(&config), &metrics).unwrap();
+    fs::rename(at("audit.log"), at("moved.log")).unwrap();
+    fs::create_dir(at("audit.log")).unwrap();
+    for _ in 0..30 {
+        log.denied("not_in_task", || deed("anna", "s3://media/a.mp4"));
+    }
+    log.close().await;
+    assert_eq!(lines(&directory, "moved.log").len(), 30);
+    for number in 1..=3 {
+        assert_eq!(
+            lines(&directory, &format!("audit.log.{number}"))[0]["n"],
+            number
+        );
+    }
+    assert_eq!(value(&metrics, "lockgate_audit_log_dropped_total "), 0);
+}
+
+#[tokio::test]
+async fn nobody_known_fills_no_log_and_what_is_left_out_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = AuditLog::start(Some(&config(&directory)), &Metrics::new().unwrap()).unwrap();
+    let anonymous = || Deed {
+        subject: None,
+        ..deed("", "s3://media/a.mp4")
+    };
+    for _ in 0..500 {
+        log.denied("unauthenticated", anonymous);
+        log.denied("not_member", || deed("eve", "s3://media/a.mp4"));
+    }
+    log.close().await;
+    let lines = lines(&directory, "audit.log");
+    let by = |subject: Value| {
+        let denied = lines.iter().filter(|line| line["event"] == "denied");
+        denied.filter(|line| line["subject"] == subject).count()
+    };
+    assert_eq!(by("eve".into()), 500);
+    let told = by(Value::Null) as u64;
+    let omitted = lines.iter().filter(|line| line["event"] == "omitted");
+    let omitted: u64 = omitted.map(|line| line["count"].as_u64().unwrap()).sum();
+    assert!((60..=120).contains(&told), "{told}");
+    assert_eq!(told + omitted, 500);
 }

@@ -72,6 +72,9 @@ async fn what_storage_says_of_an_object_is_believed_over_what_is_cached() {
     assert_served(&gateway, "a.mp4", old, 1000).await;
     store.always(|answer| answer.refuse(403, "AccessDenied"));
     assert_eq!(read(&gateway, "a.mp4", old).await.0, 502);
+    // An outage after it brings nothing back: what is refused may be gone (S3 says 403 where it may not list).
+    store.always(|answer| answer.refuse(503, "SlowDown"));
+    assert_eq!(read(&gateway, "a.mp4", old).await.0, 503);
     store.behave();
     let new = store.put("a.mp4", 1000);
     assert_served(&gateway, "a.mp4", new, 1000).await;

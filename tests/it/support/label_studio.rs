@@ -46,6 +46,8 @@ pub struct State {
     pub signed: Vec<String>,
     /// The fields of the media requests that were passed on to it.
     pub passed: Vec<HeaderMap>,
+    /// And their paths and queries.
+    pub passed_for: Vec<String>,
 }
 
 /// A running one; it ends when it is dropped.
@@ -71,6 +73,7 @@ impl LabelStudio {
             asked: Vec::new(),
             signed: Vec::new(),
             passed: Vec::new(),
+            passed_for: Vec::new(),
         }));
         let signer = Arc::new(signer(store));
         let shared = state.clone();
@@ -196,8 +199,14 @@ async fn answer(
                 "",
             )
         }
+        ["data", "local-files"] if !may => told(404, &[], ""),
+        // The condition of who only asks whether it would be sent.
+        ["data", "local-files"] if request.headers().contains_key("if-none-match") => {
+            told(304, &[], "")
+        }
         ["tasks", "1", "resolve"] | ["data", "local-files"] => {
             let mut state = locked();
+            state.passed_for.push(request.uri().to_string());
             state.passed.push(request.headers().clone());
             let (status, fields, body) = state.served.clone();
             let mut answer = told(status, fields, body);

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const A: &str = "s3://media/data/a.png";
+
 #[tokio::test]
 async fn what_the_task_names_lies_behind_a_url_that_label_studio_signs() {
     let it = fixture().await;
@@ -63,9 +65,52 @@ async fn a_storage_that_does_not_sign_leaves_the_media_to_label_studio() {
         .ask("anna", task("3"), "s3://media/data/a.png")
         .await
         .permit();
-    assert_eq!(permit.place(), Some(&Place::Application));
+    assert_eq!(permit.place(), Some(&passed("/tasks/3", A)));
     // It would send the whole of it.
     assert_eq!(it.studio.count("/tasks/"), 0);
+}
+
+#[tokio::test]
+async fn what_label_studio_would_read_as_another_object_is_not_left_to_it() {
+    for signs in [false, true] {
+        let it = with(MediaRule::Storage, MAX_AGE, |_| Vec::new()).await;
+        it.studio.say(move |question| {
+            if question.path.starts_with("/api/storages/") {
+                let name = match question.path.contains("/azure/") {
+                    true => ("container", "c"),
+                    false => ("bucket", "media"),
+                };
+                return reply(json!([{"id": 1, "presign": signs, name.0: name.1}]));
+            }
+            match question.path.starts_with("/tasks/") {
+                true => (206, String::new(), "x".into()),
+                false => studio(question),
+            }
+        });
+        let place = async |uri: &str| {
+            let permit = it.ask("anna", task("3"), uri).await.permit();
+            permit.place().cloned()
+        };
+        for uri in [
+            "s3://media/data/a?b.png",
+            "s3://media//a.png",
+            "s3://media/a\tb.png",
+            "s3://media/ab.png\n",
+            "s3://media/\ra.png",
+            "azure-blob://c/data/../a.png",
+            "azure-blob://c/./a.png",
+            "azure-blob://c/a/..",
+            "https://acct.blob.core.windows.net/c/k.png",
+        ] {
+            assert_eq!(place(uri).await, None, "{uri}");
+        }
+        for uri in [
+            "s3://media/a//b#c%3Fd;e +.png",
+            "azure-blob://c/..a/b./c..d",
+        ] {
+            assert_eq!(place(uri).await, Some(passed("/tasks/3", uri)), "{uri}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -80,7 +125,7 @@ async fn one_that_has_stopped_to_sign_is_found_out_by_one_byte() {
         .ask("anna", task("1"), "s3://media/data/a.png")
         .await
         .permit();
-    assert_eq!(permit.place(), Some(&Place::Application));
+    assert_eq!(permit.place(), Some(&passed("/tasks/1", A)));
     let asked = it.studio.asked();
     let resolve = asked.iter().find(|it| it.path.starts_with("/tasks/"));
     assert_eq!(resolve.expect("it was asked").fields["range"], "bytes=0-0");

@@ -3,6 +3,51 @@
 use futures_util::future::join_all;
 
 use super::*;
+
+#[tokio::test]
+async fn a_logout_refuses_whoever_came_before_it_and_what_is_remembered_of_them() {
+    let it = fixture().await;
+    it.studio.say(|question| {
+        let mut by_token = question.clone();
+        by_token
+            .fields
+            .insert("authorization".into(), "Token anna".into());
+        studio(&by_token)
+    });
+    let sessions = Sessions::default();
+    let of = |session: &str| {
+        let mut headers = HeaderMap::new();
+        let cookie = format!("sessionid={session}");
+        headers.insert("cookie", cookie.parse().expect("a value"));
+        let presented = Presented::of(&headers, &sessions).expect("a session");
+        Annotator {
+            presented: Some(Arc::new(presented)),
+            ..annotator("anna")
+        }
+    };
+    let (one, other) = (of("one"), of("other"));
+    let uri = MediaUri::parse("s3://media/data/a.png").expect("a URI");
+    let target = task("1");
+    let entitle = |annotator| it.authority.entitle(annotator, &target, &uri);
+    assert!(entitle(&one).await.is_ok() && entitle(&other).await.is_ok());
+    sessions.end("one");
+    let asked = it.questions();
+    let refused = entitle(&one).await;
+    assert!(matches!(refused, Err(AuthorityError::NotAuthenticated)));
+    assert!(entitle(&other).await.is_ok(), "another's session goes on");
+    assert_eq!(it.questions(), asked);
+    // One that ends while Label Studio is asked is no better.
+    it.later(MAX_AGE.as_secs());
+    it.studio.hold(true);
+    let (late, ()) = tokio::join!(entitle(&other), async {
+        while it.questions() == asked {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        sessions.end("other");
+        it.studio.hold(false);
+    });
+    assert!(matches!(late, Err(AuthorityError::NotAuthenticated)));
+}
 use crate::signed::{NotSigned, SignedUrl};
 
 const URI: &str = "s3://media/data/a.png";

@@ -15,7 +15,8 @@ async fn what_some_task_of_the_project_names_is_permitted() {
         .ask("anna", project("2"), "s3://media/data/a.png")
         .await
         .permit();
-    assert_eq!(named.place(), Some(&Place::Application));
+    let place = passed("/projects/2", "s3://media/data/a.png");
+    assert_eq!(named.place(), Some(&place));
 }
 
 #[tokio::test]
