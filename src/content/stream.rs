@@ -76,16 +76,16 @@ impl Held {
 }
 
 impl ContentStream {
-    pub(super) fn new(opened: &Opened, range: Range<u64>) -> Self {
+    pub(super) fn new(opened: Opened, range: Range<u64>) -> Self {
         Self {
-            object: opened.object.clone(),
+            object: opened.object,
             begun_at: range.start,
             left: range,
             held: None,
             read_ahead: None,
             status: opened.status,
             tried: opened.begun,
-            failure: opened.failure.clone(),
+            failure: opened.failure,
         }
     }
 

@@ -61,11 +61,11 @@ pub(super) struct WatchedBody<B> {
     /// HTTP/2: what is left of the frame under way.
     rest: Option<Bytes>,
     http2: bool,
-    _guard: InFlight,
+    _guard: Option<InFlight>,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> WatchedBody<B> {
-    pub(super) fn new(body: B, http2: bool, guard: InFlight) -> Self {
+    pub(super) fn new(body: B, http2: bool, guard: Option<InFlight>) -> Self {
         Self {
             body,
             rest: None,

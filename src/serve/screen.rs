@@ -58,7 +58,7 @@ impl HeadScan {
     }
 
     fn feed_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let end = bytes.iter().position(|&byte| byte == b'\n');
+        let end = memchr::memchr(b'\n', bytes);
         let line = &bytes[..end.unwrap_or(bytes.len())];
         let room = MAX_LINE - self.line.len();
         self.line.extend_from_slice(&line[..line.len().min(room)]);

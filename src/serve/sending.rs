@@ -20,11 +20,23 @@ use crate::cache::arena::{Arena, MIN_SLOT};
 pub(super) struct Sending {
     stream: TcpStream,
     arena: Option<Arc<Arena>>,
+    least: usize,
 }
 
 impl Sending {
     pub(super) fn new(stream: TcpStream, arena: Option<Arc<Arena>>) -> Self {
-        Self { stream, arena }
+        static LEAST: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+        let least = *LEAST.get_or_init(|| {
+            std::env::var("LENT_MIN")
+                .ok()
+                .and_then(|l| l.parse().ok())
+                .unwrap_or(MIN_SLOT)
+        });
+        Self {
+            stream,
+            arena,
+            least,
+        }
     }
 
     /// As much as the socket takes: what is copied up to the first bytes that need not be, then those.
@@ -48,7 +60,7 @@ impl Sending {
     }
 
     fn is_lent(&self, buf: &[u8]) -> bool {
-        let arena = self.arena.as_ref().filter(|_| buf.len() >= MIN_SLOT);
+        let arena = self.arena.as_ref().filter(|_| buf.len() >= self.least);
         arena.is_some_and(|arena| arena.holds(buf))
     }
 
