@@ -15,7 +15,7 @@ use hyper::rt::Executor;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +25,7 @@ use super::head::TwoLengths;
 use super::offer::{self, WatchedBody};
 use super::rare::{Rare, unless};
 use super::request::RequestError;
+use super::rest::{self, Home};
 use super::screen::{Screen, Seen};
 use super::watch::{Activity, InFlight, Timeouts, Verdict, Watch};
 
@@ -90,19 +91,27 @@ pub(super) async fn serve<IO, S, B>(
 {
     let builder = builder(tasks.clone());
     let (io, seen) = Screen::new(io);
-    let service = Watched {
+    let service = Arc::new(Watched {
         service,
         activity: Arc::clone(&activity),
         seen: Arc::clone(&seen),
-    };
-    let mut connection =
-        std::pin::pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
+    });
+    let home = Home::new();
+    let (mut resting, mut working) = (Some(io), None);
     let mut watch = Watch::new(terms.timeouts, Instant::now());
     let mut finishing = false;
     let mut events = Rare::new(terms.next_event(tasks, finishing));
     loop {
         tokio::select! {
-            ended = connection.as_mut() => {
+            read = rest::first_bytes(&mut resting) => {
+                let Some(read) = read else { return say_goodbye(resting).await };
+                let Some(io) = resting.take() else { return };
+                let io = TokioIo::new(home.lend(io, read));
+                let service = Arc::clone(&service);
+                working = Some(Box::pin(builder.serve_connection_with_upgrades(io, service)));
+                continue;
+            }
+            ended = present(&mut working) => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "a connection ended early");
                     terms.record_hypers_own_answer(&error);
@@ -111,18 +120,20 @@ pub(super) async fn serve<IO, S, B>(
             }
             event = &mut events => match event {
                 Event::Cut => return,
-                Event::Finish => {
-                    finishing = true;
-                    connection.as_mut().graceful_shutdown();
-                }
+                Event::Finish => finishing = true,
                 Event::Look => match watch.verdict(activity.seen(seen.mid_head()), Instant::now()) {
+                    Verdict::Keep if activity.at_rest() && seen.at_rest() && !finishing => {
+                        drop(working.take());
+                        resting = resting.or_else(|| home.take());
+                    }
                     Verdict::Keep => {}
-                    Verdict::Finish => connection.as_mut().graceful_shutdown(),
+                    Verdict::Finish => finishing = true,
                     Verdict::Late => {
                         tracing::debug!("no whole request came in time");
                         if let Some(refusal) = terms.refusal.as_ref().filter(|_| seen.mid_head()) {
                             seen.say(on_the_wire(&refusal(&Failure::RequestTimeout)));
-                            let _ = tokio::time::timeout(LAST_WORD, connection.as_mut()).await;
+                            let last_word = present(&mut working);
+                            let _ = tokio::time::timeout(LAST_WORD, last_word).await;
                         }
                         return;
                     }
@@ -133,7 +144,29 @@ pub(super) async fn serve<IO, S, B>(
                 },
             },
         }
+        if finishing {
+            match &mut working {
+                Some(connection) => connection.as_mut().graceful_shutdown(),
+                None => return say_goodbye(resting).await,
+            }
+        }
         events.again(terms.next_event(tasks, finishing));
+    }
+}
+
+/// What there is of a future; else nothing ever.
+async fn present<F: Future>(future: &mut Option<Pin<Box<F>>>) -> F::Output {
+    match future {
+        Some(future) => future.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends a connection at rest: over TLS its end is said (RFC 8446 §6.1).
+async fn say_goodbye<IO: AsyncWrite + Unpin>(resting: Option<IO>) {
+    if let Some(mut io) = resting {
+        // Whoever does not take it has left.
+        let _ = tokio::time::timeout(LAST_WORD, io.shutdown()).await;
     }
 }
 

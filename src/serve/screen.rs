@@ -119,6 +119,12 @@ impl HeadScan {
         let preface = !self.begun && b"PRI * HTTP/2".starts_with(&self.line);
         self.state == State::Head && !preface
     }
+
+    /// Nothing of a message of HTTP/1.1 is half there.
+    fn at_rest(&self) -> bool {
+        let between = matches!(self.state, State::Head | State::Content(0));
+        between && !self.begun && self.line.is_empty()
+    }
 }
 
 fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -131,6 +137,7 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
 pub(super) struct Seen {
     two_lengths: AtomicBool,
     mid_head: AtomicBool,
+    mid_message: AtomicBool,
     last_word: Mutex<Option<Bytes>>,
     reader: AtomicWaker,
 }
@@ -144,6 +151,11 @@ impl Seen {
     /// A head of HTTP/1.1 is half there.
     pub(super) fn mid_head(&self) -> bool {
         self.mid_head.load(Relaxed)
+    }
+
+    /// Nothing of a message of HTTP/1.1 is half read, and the connection speaks nothing else.
+    pub(super) fn at_rest(&self) -> bool {
+        !self.mid_message.load(Relaxed)
     }
 
     /// Has these bytes sent in place of the next read, and after them the end. Only for where no answer is under way.
@@ -217,6 +229,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Screen<IO> {
             .two_lengths
             .store(this.scan.two_lengths(), Relaxed);
         this.seen.mid_head.store(this.scan.mid_head(), Relaxed);
+        let mid_message = !this.scan.at_rest();
+        this.seen.mid_message.store(mid_message, Relaxed);
         Poll::Ready(Ok(()))
     }
 }
@@ -299,6 +313,8 @@ mod tests {
         ] {
             for scan in scans(text) {
                 assert_eq!(scan.mid_head(), half, "{text:?}");
+                let whole = text.is_empty() || text.ends_with("a\r\n\r\n");
+                assert_eq!(scan.at_rest(), whole, "{text:?}");
             }
         }
     }

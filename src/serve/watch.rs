@@ -81,6 +81,11 @@ impl Activity {
         InFlight(Arc::clone(self))
     }
 
+    /// Nothing is asked, and nothing waits to be written.
+    pub(super) fn at_rest(&self) -> bool {
+        self.in_flight.load(Relaxed) == 0 && !self.write_blocked.load(Relaxed)
+    }
+
     /// As things stand; `mid_head`: a head of HTTP/1.1 is half there.
     pub(super) fn seen(&self, mid_head: bool) -> Seen {
         Seen {
