@@ -39,6 +39,9 @@ const MAX_SEND_BUFFER: usize = 128 << 10;
 /// How often a silent HTTP/2 client is asked whether it is there, and how long it may take to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How soon a connection is looked at that may come to rest: memory that many give back is there for those who ask, while
+/// taking hyper's side apart and making it again costs some allocations, once in this time at most.
+const REST_AFTER: Duration = Duration::from_secs(1);
 /// How long a refusal of a head that did not come may take to be sent.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
@@ -100,7 +103,7 @@ pub(super) async fn serve<IO, S, B>(
     let (mut resting, mut working) = (Some(io), None);
     let mut watch = Watch::new(terms.timeouts, Instant::now());
     let mut finishing = false;
-    let mut events = Rare::new(terms.next_event(tasks, finishing));
+    let mut events = Rare::new(terms.next_event(tasks, false, false));
     loop {
         tokio::select! {
             read = rest::first_bytes(&mut resting) => {
@@ -122,16 +125,16 @@ pub(super) async fn serve<IO, S, B>(
                 Event::Cut => return,
                 Event::Finish => finishing = true,
                 Event::Look => match watch.verdict(activity.seen(seen.mid_head()), Instant::now()) {
-                    Verdict::Keep if activity.at_rest() && seen.at_rest() && !finishing => {
-                        drop(working.take());
-                        resting = resting.or_else(|| home.take());
+                    Verdict::Keep => {
+                        let read = seen.at_rest().filter(|_| !finishing);
+                        if read.is_some_and(|read| activity.has_answered(read)) {
+                            drop(working.take());
+                            resting = resting.or_else(|| home.take());
+                        }
                     }
-                    Verdict::Keep => {}
                     Verdict::Finish => finishing = true,
                     Verdict::Late => {
-                        tracing::debug!("no whole request came in time");
-                        if let Some(refusal) = terms.refusal.as_ref().filter(|_| seen.mid_head()) {
-                            seen.say(on_the_wire(&refusal(&Failure::RequestTimeout)));
+                        if terms.say_that_it_is_late(&seen) {
                             let last_word = present(&mut working);
                             let _ = tokio::time::timeout(LAST_WORD, last_word).await;
                         }
@@ -150,7 +153,7 @@ pub(super) async fn serve<IO, S, B>(
                 None => return say_goodbye(resting).await,
             }
         }
-        events.again(terms.next_event(tasks, finishing));
+        events.again(terms.next_event(tasks, finishing, working.is_some()));
     }
 }
 
@@ -181,12 +184,28 @@ enum Event {
 }
 
 impl Terms {
-    async fn next_event(&self, tasks: &Tasks, finishing: bool) -> Event {
+    async fn next_event(&self, tasks: &Tasks, finishing: bool, at_work: bool) -> Event {
+        let usual = self.timeouts.interval();
+        let look = if at_work {
+            usual.min(REST_AFTER)
+        } else {
+            usual
+        };
         tokio::select! {
             () = tasks.cut.cancelled() => Event::Cut,
             () = tasks.finish.cancelled(), if !finishing => Event::Finish,
-            () = tokio::time::sleep(self.timeouts.interval()) => Event::Look,
+            () = tokio::time::sleep(look) => Event::Look,
         }
+    }
+
+    /// Answers half a head, so that its client learns why the connection ends. False: there is none to be answered.
+    fn say_that_it_is_late(&self, seen: &Seen) -> bool {
+        tracing::debug!("no whole request came in time");
+        let refusal = self.refusal.as_ref().filter(|_| seen.mid_head());
+        if let Some(refusal) = refusal {
+            seen.say(on_the_wire(&refusal(&Failure::RequestTimeout)));
+        }
+        refusal.is_some()
     }
 
     /// What hyper cannot read it answers itself: 400 or 431, without a document, and closes.

@@ -269,9 +269,11 @@ mod tests {
         connection.send(&head).await;
         connection.answered("/third").await;
         connection.has_rested(4).await;
-        let two = "GET /a HTTP/1.1\r\nhost: a\r\n\r\nGET /b HTTP/1.1\r\nhost: a\r\n\r\n";
-        connection.send(two).await;
-        connection.answered("/b").await;
+        // hyper pauses after some of them, with the others in its hands.
+        let head = |n: usize| format!("GET /{n} HTTP/1.1\r\nhost: a\r\n\r\n");
+        let many: String = (0..200).map(head).collect();
+        connection.send(&many).await;
+        connection.answered("/199").await;
     }
 
     #[tokio::test]

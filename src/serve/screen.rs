@@ -6,7 +6,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -25,6 +25,8 @@ struct HeadScan {
     line: Vec<u8>,
     /// Whether the head's request line was seen.
     begun: bool,
+    /// Heads that have ended.
+    heads: u64,
     /// A `Content-Length` line was seen; `Err` where its value is none.
     content_length: Option<Result<u64, ()>>,
     transfer_encoding: bool,
@@ -95,6 +97,7 @@ impl HeadScan {
 
     fn end_head(&mut self) {
         self.begun = false;
+        self.heads += 1;
         self.state = match self.content_length {
             // The connection closes after it.
             _ if self.transfer_encoding => State::Over,
@@ -138,6 +141,7 @@ pub(super) struct Seen {
     two_lengths: AtomicBool,
     mid_head: AtomicBool,
     mid_message: AtomicBool,
+    heads: AtomicU64,
     last_word: Mutex<Option<Bytes>>,
     reader: AtomicWaker,
 }
@@ -153,9 +157,10 @@ impl Seen {
         self.mid_head.load(Relaxed)
     }
 
-    /// Nothing of a message of HTTP/1.1 is half read, and the connection speaks nothing else.
-    pub(super) fn at_rest(&self) -> bool {
-        !self.mid_message.load(Relaxed)
+    /// How many requests of HTTP/1.1 were read, where nothing of another message is, and nothing else is spoken.
+    pub(super) fn at_rest(&self) -> Option<u64> {
+        let between = !self.mid_message.load(Relaxed);
+        between.then(|| self.heads.load(Relaxed))
     }
 
     /// Has these bytes sent in place of the next read, and after them the end. Only for where no answer is under way.
@@ -231,6 +236,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Screen<IO> {
         this.seen.mid_head.store(this.scan.mid_head(), Relaxed);
         let mid_message = !this.scan.at_rest();
         this.seen.mid_message.store(mid_message, Relaxed);
+        this.seen.heads.store(this.scan.heads, Relaxed);
         Poll::Ready(Ok(()))
     }
 }
@@ -315,6 +321,11 @@ mod tests {
                 assert_eq!(scan.mid_head(), half, "{text:?}");
                 let whole = text.is_empty() || text.ends_with("a\r\n\r\n");
                 assert_eq!(scan.at_rest(), whole, "{text:?}");
+                assert_eq!(
+                    scan.heads,
+                    u64::from(text.contains("\r\n\r\n") && !text.starts_with("PRI")),
+                    "{text:?}"
+                );
             }
         }
     }
