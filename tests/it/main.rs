@@ -38,3 +38,4 @@ mod upstream;
 mod values;
 mod volumes;
 mod who_may_see;
+mod windows;
