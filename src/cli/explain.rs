@@ -6,7 +6,6 @@
 mod explanation;
 mod rules;
 
-use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -56,16 +55,6 @@ impl ExplainArgs {
             )),
         }
     }
-
-    fn token(&self) -> Result<Secret, CliError> {
-        if self.token.expose() != "-" {
-            return Ok(self.token.clone());
-        }
-        let mut text = String::new();
-        let mut input = std::io::stdin().lock();
-        input.read_to_string(&mut text).map_err(CliError::Stdin)?;
-        Ok(Secret::new(text.trim()))
-    }
 }
 
 /// Explains; exits with 0 where the media is allowed and with 1 where it is denied.
@@ -100,7 +89,8 @@ async fn explain(config: &Path, args: &ExplainArgs) -> Result<Explanation, CliEr
     let authenticator = Authenticator::new(auth).map_err(CliError::Auth)?;
     authenticator.loaded().await;
     let now = SystemTime::now();
-    let annotator = match authenticate(&authenticator, &args.token()?, now).await {
+    let annotator = match authenticate(&authenticator, &super::from_stdin(&args.token)?, now).await
+    {
         Ok(annotator) => annotator,
         Err(error) => return Ok(Explanation::unauthenticated(&error)),
     };

@@ -10,10 +10,11 @@ pub mod ls;
 pub mod serve;
 pub mod setup;
 pub mod token;
+pub mod warm;
 
 use std::error::Error;
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -85,6 +86,11 @@ enum Verb {
         after_help = "Example:\n  lockgate ls --storage recordings --limit 20\n  lockgate ls --storage recordings --tasks --field audio > tasks.jsonl\n\nListing needs a permission of its own (S3: s3:ListBucket) that serving does not."
     )]
     Ls(ls::LsArgs),
+    /// Read a project's media into the cache of a running Lockgate, ahead of the annotators.
+    #[command(
+        after_help = "Example:\n  lockgate warm --project 42 --subject anna@example.com --state warm-42.state\n\nThe media passes through Lockgate's own route, so whoever it is read for must be allowed to see it: media of tasks\nthat are assigned to others is not. What is more than the cache holds pushes out what was read first. Interrupted, it\ngoes on where it was when it is run again with the same --state.\n\nExits with 0 where all was read, and with 1 where anything was not: each such object is listed with its reason."
+    )]
+    Warm(warm::WarmArgs),
 }
 
 /// The arguments of `lockgate serve`.
@@ -211,6 +217,7 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Token(args) => token::run(&config, &args),
         Verb::Setup(args) => setup::run(&config, &args),
         Verb::Ls(args) => ls::run(&config, &args).await,
+        Verb::Warm(args) => warm::run(&config, &args).await,
     };
     done.unwrap_or_else(|error| {
         let code = fail(&error);
@@ -276,6 +283,17 @@ fn media_uri(text: &str) -> Result<MediaUri, String> {
 /// A secret as an argument.
 fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(Secret::new(text))
+}
+
+/// A token as it was given, or from standard input where that was `-`.
+fn from_stdin(token: &Secret) -> Result<Secret, CliError> {
+    if token.expose() != "-" {
+        return Ok(token.clone());
+    }
+    let mut text = String::new();
+    let mut input = std::io::stdin().lock();
+    input.read_to_string(&mut text).map_err(CliError::Stdin)?;
+    Ok(Secret::new(text.trim()))
 }
 
 /// A length of time for people: the largest unit that leaves at least one.
