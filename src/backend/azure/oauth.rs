@@ -54,7 +54,10 @@ impl Issuer<Token> for TokenIssuer {
             // Their source cannot be asked: an outage, where a refusal is a mistake.
             Err(error) => return Err(BackendError::CredentialsUnavailable(error.to_string())),
         };
-        let granted = granted(&answer).map_err(|reason| self.none(&reason))?;
+        let granted = granted(&answer).map_err(|reason| match is_busy(answer.status()) {
+            true => BackendError::CredentialsUnavailable(reason),
+            false => self.none(&reason),
+        })?;
         Ok(Lease {
             ends_at: Some(granted.ends_at(issued_at)),
             value: Arc::new(Token {
@@ -211,6 +214,12 @@ struct Refused {
     error: String,
     #[serde(default)]
     error_description: String,
+}
+
+/// Whether whoever gives tokens is out of order for now: 410 is the metadata service's while it is being updated
+/// ("How to use managed identities to acquire an access token", error handling).
+fn is_busy(status: http::StatusCode) -> bool {
+    status.is_server_error() || matches!(status.as_u16(), 410 | 429)
 }
 
 fn granted(answer: &Response<Bytes>) -> Result<Granted, String> {
