@@ -38,7 +38,7 @@ pub struct ExplainArgs {
     /// The media, as the task's data has it.
     #[arg(long, value_parser = super::media_uri)]
     uri: MediaUri,
-    /// Print an object instead of lines.
+    /// Print JSON instead of lines.
     #[arg(long)]
     json: bool,
 }

@@ -28,16 +28,16 @@ pub struct LsArgs {
     /// The storage.
     #[arg(long, value_name = "ID")]
     storage: String,
-    /// So many objects at most; without it 100, or all of them as tasks.
+    /// Show at most this many objects; without it 100, or with --tasks all of them.
     #[arg(long, value_name = "N")]
     limit: Option<NonZeroUsize>,
     /// Print Label Studio tasks (JSONL).
     #[arg(long)]
     tasks: bool,
-    /// What the task's data calls the media.
+    /// The name of the media in each task's data, as the labeling configuration has it behind the $.
     #[arg(long, value_name = "NAME", default_value = "image", requires = "tasks")]
     field: String,
-    /// Print an object instead of lines.
+    /// Print JSON instead of lines.
     #[arg(long, conflicts_with = "tasks")]
     json: bool,
 }

@@ -48,7 +48,7 @@ pub struct WarmArgs {
     /// The running Lockgate; without it, where the configuration says that it listens.
     #[arg(long)]
     url: Option<Url>,
-    /// Whose credential to read with; - reads it from standard input, which keeps it out of the shell's history.
+    /// The token of somebody who may see the media; - reads it from standard input, which keeps it out of the shell's history.
     #[arg(long, env = "LOCKGATE_TOKEN", hide_env_values = true, value_parser = super::secret)]
     token: Option<Secret>,
     /// Instead of a token: a member of the project, for whom tokens are minted with the configuration's key.
@@ -63,13 +63,13 @@ pub struct WarmArgs {
     /// Note here what was read: another run with the same file reads the rest, and what has changed since.
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// So many objects at once, up to 64.
+    /// How many objects to read at once, up to 64.
     #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u8).range(1..=64))]
     concurrency: u8,
     /// Trust these certificate authorities as well (PEM), where the URL is https.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// Print an object about the run instead of lines.
+    /// Print JSON about the run instead of lines.
     #[arg(long)]
     json: bool,
 }
