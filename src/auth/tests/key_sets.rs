@@ -129,7 +129,7 @@ fn keys_that_are_broken_or_too_short_are_not() {
         off_the_curve(&p384),
         with(&ed, "x", bytes(&ed, "x")[1..].to_vec()),
     ] {
-        assert_eq!(usable(&[broken.clone()]), 0, "{broken}");
+        assert_eq!(usable(std::slice::from_ref(&broken)), 0, "{broken}");
     }
 }
 
