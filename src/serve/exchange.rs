@@ -15,6 +15,12 @@ use crate::telemetry::{
     Abort, AccessLog, AuditLog, Deed, Method, Metrics, Reason, Record, Route, TraceContext,
 };
 
+/// nginx's number for a client that left before it was answered. HTTP has none, for nobody is sent it; without one the
+/// line would say 0, and the metrics the lowest code that they know.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+/// Lockgate cut the connection before it had answered.
+const CUT_OFF: u16 = 503;
+
 /// Where requests are recorded.
 #[derive(Clone)]
 pub struct Recorder {
@@ -178,6 +184,15 @@ impl Exchange {
         });
     }
 
+    /// Nobody was answered.
+    fn unanswered(&mut self) {
+        self.dropped();
+        self.line_mut().status = match self.line().aborted {
+            Some(Abort::Drained) => CUT_OFF,
+            Some(_) | None => CLIENT_CLOSED_REQUEST,
+        };
+    }
+
     /// The body ended early. The first reason stays.
     pub fn aborted(&mut self, reason: Abort) {
         if self.line().aborted.is_none() {
@@ -206,6 +221,9 @@ fn without_password(uri: &MediaUri) -> String {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if self.line().status == 0 {
+            self.unanswered();
+        }
         let Some(mut record) = self.record.take() else {
             return;
         };
