@@ -79,8 +79,7 @@ def start(options: argparse.Namespace, directory: Path, servers: Servers) -> dic
         for id, delivery in (("proxied", "proxy"), ("redirected", "redirect"))
     )
     permitted, revoked = (access_list(images, members) for members in ([ANNA], []))
-    gateway = Gateway(options.lockgate, directory / "lockgate", servers, storages, permitted,
-                      **{"server.limits.requests_per_second": 1_000_000})
+    gateway = Gateway(options.lockgate, directory / "lockgate", servers, storages, permitted)
     control = Control(lambda allow: gateway.replace_access_list(permitted if allow else revoked))
     path = lambda key: media_path("/tasks/1", f"s3://{BUCKET}/{key}")
     shown = directory / "images.txt"

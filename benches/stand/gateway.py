@@ -20,19 +20,26 @@ LIFE = 12 * 3600  # seconds that a token is good: longer than any run
 
 
 class Gateway:
-    """A running server. `storages` and `projects` are the sections of its two files, as TOML."""
+    """A running server. `storages` and `projects` are the sections of its two files, as TOML; `files` what these name;
+    settings are keys of the configuration, like `cache.memory`."""
 
-    def __init__(self, program: Path, directory: Path, servers: Servers, storages: str, projects: str, **settings):
+    def __init__(
+        self, program: Path, directory: Path, servers: Servers, storages: str, projects: str,
+        files: dict[str, str] | None = None, **settings,
+    ):
         self.name = directory.name
         directory.mkdir()
+        for name, text in (files or {}).items():
+            (directory / name).write_text(text)
         self._secret = secrets.token_hex(32)
         self.access_list = directory / "projects.toml"
         self.replace_access_list(projects)
-        (directory / "token.secret").write_text(self._secret)
+        self.secret_file = directory / "token.secret"
+        self.secret_file.write_text(self._secret)
         config = directory / "lockgate.toml"
         config.write_text(
             f'auth.secure_cookie = false\n[auth.jwt]\nissuer = "{ISSUER}"\naudience = "{AUDIENCE}"\n'
-            f'algorithms = ["HS256"]\nhmac_secret = {{ file = "{directory}/token.secret" }}\n'
+            f'algorithms = ["HS256"]\nhmac_secret = {{ file = "{self.secret_file}" }}\n'
             f'[access]\nfile = "projects.toml"\n{storages}'
         )
         environment = {
@@ -49,7 +56,7 @@ class Gateway:
         servers.wait_for(self.name, lambda: addresses(log) is not None)
         listen, self.admin = addresses(log)
         self.port = int(listen.rsplit(":", 1)[1])
-        self.base = f"http://{listen}"
+        self.base = f"{'https' if 'server.tls.certificate' in settings else 'http'}://{listen}"
         servers.wait_for(self.name, lambda: answers(f"http://{self.admin}/readyz", 200))
 
     def replace_access_list(self, projects: str) -> None:
