@@ -136,7 +136,7 @@ class Running:
         return measured
 
     def _line(self, watch) -> str:
-            end = time.monotonic() + self._plan["seconds"] + PATIENCE
+        end = time.monotonic() + self._plan["seconds"] + PATIENCE
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             while not selector.select(0.25):
