@@ -56,11 +56,11 @@ def warm_up(stand: Stand, length: Length, works) -> None:
         server = stand.get(column, variant)
         if variant == "cold" or server is None:
             continue
-        for _ in range(2):
+        for compare in (True, False):
             videos = {**video(server, length), "in_order": True}
-            stand.client.measure(server, connections=4, **videos, count=int(length.video.split(".")[1]) // WINDOW, compare=True)
+            stand.client.measure(server, connections=4, **videos, count=int(length.video.split(".")[1]) // WINDOW, compare=compare)
             images = {**pictures(server, length), "in_order": True}
-            stand.client.measure(server, connections=16, **images, count=length.images, compare=True)
+            stand.client.measure(server, connections=16, **images, count=length.images, compare=compare)
 
 
 def measure(stand: Stand, length: Length, works: list[str], say) -> dict:

@@ -93,6 +93,8 @@ impl Connection {
         self.buffer.resize(if many { SLOW_READ } else { READ }, 0);
         let begun = Instant::now();
         self.stream.write_all(&asked.head).await?;
+        // TLS may have taken it and not have sent it yet.
+        self.stream.flush().await?;
         let (head, mut filled, at, first_byte) = self.head(begun).await?;
         let wanted = plan
             .drop_after
