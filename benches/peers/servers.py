@@ -19,8 +19,9 @@ from processes import Failed, Servers
 STORAGE = "storage itself"
 STATIC = "nginx, static files, no check"
 OPEN = "nginx slice + cache, no check"
-LUA = "nginx slice + cache, token and list in Lua"
+LUA = "nginx slice + cache, check in Lua"
 HYPER = "hyper, no check"
+PASSED = "hyper that keeps nothing"
 LOCKGATE = "Lockgate"
 DISK = "Lockgate with a disk cache"
 
@@ -54,20 +55,17 @@ secret_access_key = {{ file = "{secret}" }}
 
 @dataclass
 class Stand:
-    """All servers, by column and variant: `plain`, `tls`, `cold` (where another one is asked for what is cold)."""
+    """All servers, by column and by whether TLS is spoken."""
 
     client: Client
     storage: str
-    servers: dict[tuple[str, str], Server] = field(default_factory=dict)
+    servers: dict[tuple[str, bool], Server] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     _fresh: count = field(default_factory=lambda: count(1))
 
     def fresh(self) -> int:
         """The number of an object that nobody has asked for yet."""
         return next(self._fresh)
-
-    def get(self, column: str, variant: str) -> Server | None:
-        return self.servers.get((column, variant)) or (variant == "cold" and self.servers.get((column, "plain"))) or None
 
     def set_storage(self, **settings: float) -> dict:
         """How slow storage is, and what it was asked for so far."""
@@ -84,23 +82,24 @@ def start(options: argparse.Namespace, directory: Path, running: Servers, length
     files.mkdir()
     server = options.programs / "server"
     subprocess.run([server, "--write", files, listed], check=True)
-    tls = certificate(directory)
+    tls = self_signed(directory)
 
     storage, storage_at = hyper("storage", server, [], directory, running)
     stand = Stand(Client(options.programs / "load"), storage_at)
-    stand.servers[STORAGE, "plain"] = plain(STORAGE, storage.pid, storage_at)
-    for column, variant, arguments in (
-        (HYPER, "plain", ["--keep", listed]),
-        (HYPER, "tls", ["--keep", listed, "--tls", *tls]),
-        (HYPER, "cold", ["--proxy", storage_at]),
+    stand.servers[STORAGE, False] = plain(STORAGE, storage.pid, storage_at)
+    for name, column, arguments in (
+        ("hyper", HYPER, ["--keep", listed]),
+        ("hyper-tls", HYPER, ["--keep", listed, "--tls", *tls]),
+        ("hyper-passes", PASSED, ["--proxy", storage_at]),
     ):
-        process, at = hyper(f"hyper-{variant}", server, arguments, directory, running)
-        stand.servers[column, variant] = plain(column, process.pid, at, tls[0] if variant == "tls" else None)
+        process, at = hyper(name, server, arguments, directory, running)
+        certificate = tls[0] if "--tls" in arguments else None
+        stand.servers[column, certificate is not None] = plain(column, process.pid, at, certificate)
     start_nginx(stand, directory, running, tls, files, start_lockgates(stand, options, directory, running, tls, names))
     return stand
 
 
-def certificate(directory: Path) -> tuple[Path, Path]:
+def self_signed(directory: Path) -> tuple[Path, Path]:
     made = directory / "certificate.pem", directory / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
@@ -161,7 +160,7 @@ def start_lockgates(stand: Stand, options, directory: Path, running: Servers, tl
             stand.missing.append(f"{DISK}: nothing comes to lie on it")
             running.forget(home)
             continue
-        stand.servers[column, "tls" if variant == "tls" else "plain"] = server
+        stand.servers[column, variant == "tls"] = server
         if variant == "plain":
             (directory / "members").write_text("\n".join(members))
             first = gateway
@@ -185,18 +184,16 @@ def start_nginx(stand: Stand, directory: Path, running: Servers, tls, files: Pat
     slices = nginx.slices(
         directory / "nginx-slices", running, tls, stand.storage, lockgate.secret_file, directory / "members", "8g",
     )
-    for server, name, column, variant in (
-        (static, "plain", STATIC, "plain"), (static, "tls", STATIC, "tls"),
-        (slices, "open", OPEN, "plain"), (slices, "tls", OPEN, "tls"), (slices, "lua", LUA, "plain"),
+    for server, name, column in (
+        (static, "plain", STATIC), (static, "tls", STATIC), (slices, "open", OPEN), (slices, "tls", OPEN), (slices, "lua", LUA),
     ):
         if name not in server.ports:
             stand.missing.append(f"{column}: no libnginx-mod-http-lua")
             continue
         at = f"127.0.0.1:{server.ports[name]}"
-        tokens = stand.servers[LOCKGATE, "plain"].tokens if name == "lua" else None
-        made = plain(column, server.process.pid, at, tls[0] if variant == "tls" else None)
-        made.tokens = tokens
-        stand.servers[column, variant] = made
+        made = plain(column, server.process.pid, at, tls[0] if name == "tls" else None)
+        made.tokens = stand.servers[LOCKGATE, False].tokens if name == "lua" else None
+        stand.servers[column, name == "tls"] = made
         running.wait_for(server.name, lambda: listens(server.ports[name]))
 
 
