@@ -37,7 +37,7 @@ def main() -> int:
     (options.output / "peers.svg").write_text(chart.svg(measured, about))
     print(table.markdown(measured, about))
     say(f"{time.monotonic() - begun:.0f} s; peers.md, peers.svg and peers.json are in {options.output}")
-    return 0
+    return 1 if stand.failures else 0
 
 
 def arguments() -> argparse.Namespace:

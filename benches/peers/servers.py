@@ -61,6 +61,7 @@ class Stand:
     storage: str
     servers: dict[tuple[str, bool], Server] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
     _fresh: count = field(default_factory=lambda: count(1))
 
     def fresh(self) -> int:

@@ -49,7 +49,7 @@ def about(options, length, stand, seconds: float) -> dict:
         f" W6: {length.slow} clients at 1 MB/s.",
         measured_on,
         f"{others}; {versions}",
-        *(f"left out: {one}" for one in stand.missing),
+        *(f"left out: {one}" for one in [*stand.missing, *sorted(set(stand.failures))]),
     ]
     return {
         "lines": lines, "machine": machine.hardware(), "system": machine.system(), "command": command,

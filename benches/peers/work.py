@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from load import tcp_memory
+from processes import Failed
 from servers import DISK, HYPER, LOCKGATE, LUA, OPEN, PASSED, STATIC, STORAGE, Stand
 
 MIB = 1 << 20
@@ -73,7 +74,14 @@ def measure(stand: Stand, length: Length, works: list[str], say) -> dict:
             columns = [column for column in work.columns if (column, work.tls) in stand.servers]
             random.Random(turn).shuffle(columns)
             for column in columns:
-                values = work.run(stand, stand.servers[column, work.tls], length, turn)
+                try:
+                    values = work.run(stand, stand.servers[column, work.tls], length, turn)
+                except Failed as failed:
+                    # The others' rounds are worth having; the command says that it failed all the same.
+                    say(f"{name}: {failed}")
+                    stand.failures.append(f"{column}, {name}: a round failed")
+                    stand.set_storage(delay_ms=0, rate=0)
+                    continue
                 for (title, unit), value in zip(work.rows.items(), values):
                     if value is not None:
                         rows.setdefault(title, {"unit": unit, "values": {}})["values"].setdefault(column, []).append(value)
