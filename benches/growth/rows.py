@@ -1,6 +1,8 @@
 """What is varied, and what is looked at: a fresh Lockgate for each point, but for the number of objects."""
 
 import argparse
+import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
@@ -8,7 +10,7 @@ from pathlib import Path
 
 from gateway import Gateway
 from load import Client, Server, tcp_memory
-from processes import Servers
+from processes import Failed, Servers
 
 KB, MB, GB = 10**3, 10**6, 10**9
 MIB = 1 << 20
@@ -31,6 +33,12 @@ members = {members}
 """
 ROUTE = "/projects/1/resolve/?fileuri="
 SMALL = 100 * KB
+# What an object of 1 KB takes on disk, at most.
+RECORD = 10_000
+
+
+class Missing(Failed):
+    """What this Lockgate does not have cannot be measured."""
 
 
 class Bench:
@@ -40,25 +48,28 @@ class Bench:
         self.client = Client(options.programs / "load")
         self.length = "quick" if options.quick else "full" if options.full else "usual"
         self.seconds = 0.3 if options.quick else 2
-        self._lockgate, self._directory, self._running = options.lockgate, directory, running
+        self._lockgate, self.directory, self._running = options.lockgate, directory, running
         running.start("storage", [options.programs / "server", "--workers", "2"], {}, directory)
         log = directory / "storage.log"
         running.wait_for("storage", lambda: log.read_text().endswith("\n"))
         self._storage = log.read_text().strip()
         self._secret = directory / "storage.secret"
         self._secret.write_text("a secret that this storage does not look at")
-        self._names, self._last = count(1), None
+        self._names, self._last = count(1), ""
         # What `objects` goes on with: its Lockgate, and how many objects that was asked for.
         self.kept: Server | None = None
         self.asked = 0
+        # How many objects `on_disk` has had laid on the disk.
+        self.laid = 0
 
     def gateway(self, annotators: int = 1, **settings) -> Server:
         """A fresh one; the one before ends."""
         if self._last:
-            self._running.forget(self._last.name)
-        home = self._directory / f"lockgate-{next(self._names)}"
+            self._running.forget(self._last)
+        self._last = f"lockgate-{next(self._names)}"
+        home = self.directory / self._last
         members = [f"annotator-{number}@example.com" for number in range(annotators)]
-        gateway = self._last = Gateway(
+        gateway = Gateway(
             self._lockgate, home, self._running, STORAGES.format(storage=self._storage, secret=self._secret),
             PROJECTS.format(members=members), **{"log.access": "off", "cache.memory": "256MiB", **settings},
         )
@@ -115,11 +126,51 @@ def objects(bench: Bench, number: int) -> dict[str, float]:
     )
     bench.asked = number
     last = {"first": max(0, number - 500), "objects": 500}
+    # A full cache lets in what is asked for more than once, and not at once: they are asked for a while before.
+    bench.client.measure(server, **{**plan, **last}, seconds=bench.seconds)
     again = bench.client.measure(server, **{**plan, **last}, seconds=bench.seconds)
     return {
         "first request of each, µs": first.per_request, "the last 500 again, µs": again.per_request,
         "own memory, MB": again.memory["own"], "with the cache, MB": again.memory["all"],
     }
+
+
+def on_disk(bench: Bench, number: int) -> dict[str, float]:
+    """Started again over what was read before, Lockgate holds the index of it and little else."""
+    disk = bench.directory / "disk"
+    if shutil.disk_usage(bench.directory).free < number * RECORD:
+        raise Missing(f"{number} records have no room on this disk")
+    settings = {"cache.disk.path": disk, "cache.disk.capacity": "200GiB", "cache.memory": "64MiB"}
+    plan = {**media("object-{n}.1000.jpg"), "status": 200, "connections": 32, "seconds": 7200}
+    bench.client.measure(
+        bench.gateway(**settings), **{**plan, "first": bench.laid, "objects": number - bench.laid}, in_order=True,
+        count=number - bench.laid,
+    )
+    bench.laid = number
+    lies = stays(disk)
+    begun = time.monotonic()
+    server = bench.gateway(**settings)
+    ready = time.monotonic() - begun
+    own = server.memory()["own"]
+    again = bench.client.measure(server, **{**plan, "objects": number, "seconds": bench.seconds})
+    return {
+        "started again in, s": ready, "own memory then, MB": own, "any of them then, µs": again.per_request,
+        "on disk, MB": lies / 1e6,
+    }
+
+
+def stays(disk: Path) -> int:
+    """Bytes of the files below, once they are no longer written to."""
+    last = -1
+    for _ in range(120):
+        now = sum(path.stat().st_blocks * 512 for path in disk.rglob("*") if path.is_file())
+        if now == last:
+            break
+        last = now
+        time.sleep(1)
+    if not now:
+        raise Missing("this Lockgate has no disk cache")
+    return now
 
 
 def connections(bench: Bench, number: int) -> dict[str, float]:
@@ -178,6 +229,7 @@ class Row:
     run: Callable[[Bench, int], dict[str, float]]
     points: dict[str, list[int]]
     told: Callable[[int], str]
+    one: str = "each"  # what memory is told for one more of
 
 
 def decimal(size: int) -> str:
@@ -197,10 +249,13 @@ def points(quick: list[int], usual: list[int], full: list[int] | None = None) ->
 
 ROWS = {
     "size": Row("size of an object", object_size, points(
-        [100 * KB, 20 * MB], [100 * KB, MB, 10 * MB, 100 * MB, GB, 5 << 30]), decimal),
-    "cache": Row("size of the cache", cache_size, points([32 * MIB, 64 * MIB], [64 * MIB, 256 * MIB, 1 << 30, 2 << 30]), binary),
+        [100 * KB, 20 * MB], [100 * KB, MB, 10 * MB, 100 * MB, GB, 5 << 30]), decimal, "a byte"),
+    "cache": Row("size of the cache", cache_size, points([32 * MIB, 64 * MIB], [64 * MIB, 256 * MIB, 1 << 30, 2 << 30]), binary,
+                 "a byte"),
     "objects": Row("distinct objects of 1 KB, asked for one after another", objects, points(
         [500, 1000], [10**3, 10**4, 10**5, 3 * 10**5, 10**6], [10**3, 10**4, 10**5, 10**6, 3 * 10**6, 10**7]), "{:,}".format),
+    "disk": Row("distinct objects of 1 KB on disk", on_disk, points(
+        [500, 1000], [10_000, 100_000, 300_000], [10**5, 10**6, 10**7]), "{:,}".format),
     "connections": Row("idle connections", connections, points([10, 50], [10, 1000, 3000, 10_000]), "{:,}".format),
     "slow": Row("readers at 1 MB/s", slow_readers, points([5, 20], [100, 300, 1000]), "{:,}".format),
     "annotators": Row("annotators, each with a token, all members", annotators, points(

@@ -62,6 +62,8 @@ class Stand:
     servers: dict[tuple[str, bool], Server] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    # Tokens that must get this status from whoever checks.
+    refused: dict[int, Path] = field(default_factory=dict)
     _fresh: count = field(default_factory=lambda: count(1))
 
     def fresh(self) -> int:
@@ -164,6 +166,9 @@ def start_lockgates(stand: Stand, options, directory: Path, running: Servers, tl
         stand.servers[column, variant == "tls"] = server
         if variant == "plain":
             (directory / "members").write_text("\n".join(members))
+            stand.refused = {401: directory / "forged", 403: directory / "stranger"}
+            stand.refused[401].write_text(gateway.token(members[0])[:-8] + "AAAAAAAA\n")
+            stand.refused[403].write_text(gateway.token("eve@example.com") + "\n")
             first = gateway
     return first
 

@@ -61,12 +61,22 @@ def warm_up(stand: Stand, length: Length, works) -> None:
             stand.client.measure(server, connections=16, **images, count=length.images, compare=compare)
 
 
+def check(stand: Stand, length: Length) -> None:
+    """Who says that it checks refuses a forged token, and a stranger's that is well signed."""
+    for column in (LUA, LOCKGATE):
+        server = stand.servers.get((column, False))
+        for status, tokens in stand.refused.items() if server else ():
+            asked = {**pictures(server, length), "status": status, "tokens": str(tokens)}
+            stand.client.measure(server, connections=1, **asked, count=1)
+
+
 def measure(stand: Stand, length: Length, works: list[str], say) -> dict:
     """Interleaved: each round takes the servers in another order. {row: {"unit": …, column: [value, …]}}"""
     for name in stand.missing:
         say(f"left out: {name}")
     say("warming up, and comparing every byte")
     warm_up(stand, length, works)
+    check(stand, length)
     rows: dict[str, dict] = {}
     for name in works:
         work, begun = WORKS[name], time.monotonic()
