@@ -12,6 +12,7 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -76,8 +77,22 @@ impl Listener {
         // and bytes that are out of reach when access is taken away.
         socket.set_send_buffer_size(SEND_BUFFER)?;
         socket.bind(address)?;
-        let socket = socket.listen(BACKLOG)?;
-        Ok(Self {
+        Ok(Self::new(socket.listen(BACKLOG)?, tls))
+    }
+
+    /// Takes a socket that is bound and listens already. It outlives this process, so at the end of it who connects
+    /// waits for the next one, instead of being refused.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn on(socket: std::net::TcpListener, tls: Option<Arc<Tls>>) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        set_socket_send_buffer_size(&socket, SEND_BUFFER as usize)?;
+        Ok(Self::new(TcpListener::from_std(socket)?, tls))
+    }
+
+    fn new(socket: TcpListener, tls: Option<Arc<Tls>>) -> Self {
+        Self {
             socket,
             tls,
             timeouts: Timeouts::default(),
@@ -85,7 +100,7 @@ impl Listener {
             arena: None,
             refusal: None,
             cut: CancellationToken::new(),
-        })
+        }
     }
 
     /// With other time-outs than the usual.
@@ -175,7 +190,8 @@ impl Listener {
                 drop(place);
             });
         }
-        // Closes the socket: who comes now is refused at once, and goes to another instance.
+        // Closes the socket: who comes now is refused at once, and goes to another instance. One that was handed over
+        // stays open where it came from, and who comes now waits there.
         drop(self.socket);
         tasks.finish.cancel();
         tasks.tracker.close();
