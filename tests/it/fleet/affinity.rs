@@ -66,13 +66,13 @@ async fn read_refusals(from: &mut (impl AsyncReadExt + Unpin), count: usize) {
 }
 
 /// The replica of each object, by its index.
-async fn replicas_of(fleet: &Fleet, balancer: &Balancer, trace: u64) -> Vec<usize> {
+async fn replicas_of(fleet: &Fleet, balancer: &Balancer, trace: u64, keys: usize) -> Vec<usize> {
     let trace = format!("{trace:016x}");
-    let paths: Vec<_> = (0..KEYS).map(|it| uri::project("1", &clip(it))).collect();
+    let paths: Vec<_> = (0..keys).map(|it| uri::project("1", &clip(it))).collect();
     ask_for_each(balancer, &trace, &paths).await;
-    let answered = fleet.answered(&trace, KEYS).await;
+    let answered = fleet.answered(&trace, keys).await;
     let replica = |index| answered[&format!("{trace}{index:016x}")];
-    (0..KEYS).map(replica).collect()
+    (0..keys).map(replica).collect()
 }
 
 fn shares(replicas: &[usize]) -> [usize; 3] {
@@ -86,20 +86,24 @@ async fn a_lost_replicas_objects_alone_move(kind: Kind) {
     let Some((mut fleet, balancer)) = started(kind).await else {
         return;
     };
-    let before = replicas_of(&fleet, &balancer, 1).await;
-    assert_eq!(before, replicas_of(&fleet, &balancer, 2).await);
+    let before = replicas_of(&fleet, &balancer, 1, KEYS).await;
+    let again = replicas_of(&fleet, &balancer, 2, KEYS / 10).await;
+    assert_eq!(before[..again.len()], again);
     let lost = 1;
     fleet.replicas[lost].serving.signal("KILL");
     fleet.replicas[lost].serving.ended().await;
-    let after = replicas_of(&fleet, &balancer, 3).await;
+    let after = replicas_of(&fleet, &balancer, 3, KEYS).await;
 
     let moved: Vec<_> = (0..KEYS).filter(|&it| before[it] != after[it]).collect();
     let (at_first, to) = (shares(&before), moved.iter().map(|&it| after[it]));
     let to = shares(&to.collect::<Vec<_>>());
     let fraction = moved.len() as f64 / KEYS as f64;
     eprintln!("{kind:?}: shares {at_first:?}; {fraction:.3} moved, to {to:?}");
-    assert!(moved.iter().all(|&it| before[it] == lost), "others moved");
-    assert_eq!(moved.len(), at_first[lost], "{to:?}");
+    let others = moved.iter().filter(|&&it| before[it] != lost).count();
+    // Maglev's table is filled anew, and nearly the same: some objects of the others move with it.
+    let most = if kind == Kind::Envoy { KEYS / 50 } else { 0 };
+    assert!(others <= most, "{others} of other replicas moved");
+    assert_eq!(moved.len() - others, at_first[lost], "{to:?}");
     assert!((0.25..0.42).contains(&fraction), "{fraction}");
     for replica in [0, 2] {
         assert!(to[replica] * 4 > moved.len(), "all to one: {to:?}");
@@ -136,7 +140,7 @@ async fn spellings_of_one_object_go_to_one_replica(kind: Kind, all: bool) {
         assert!(padded.ends_with('='), "{padded}");
         let mut spelt = vec![
             padded.trim_end_matches('=').to_owned(),
-            padded.replace('=', "%3D"),
+            format!("{}%3D", padded.trim_end_matches('=')),
             format!("{padded}&lsref=1"),
             uri::task("7", &object),
             padded.replace("/resolve/", "/presign"),

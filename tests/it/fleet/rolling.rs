@@ -13,7 +13,7 @@ use super::balancers::{Balancer, Kind};
 use super::replicas::Fleet;
 use crate::support::client::{Client, Reply};
 use crate::support::content::Pattern;
-use crate::support::uri;
+use crate::support::{eventually, uri};
 
 const MIB: u64 = 1 << 20;
 const CONTENT: Pattern = Pattern(9);
@@ -107,14 +107,13 @@ async fn each_replica_is_started_again_in_its_turn(kind: Kind) {
     let restarts = async {
         for _ in 0..rounds() {
             for replica in &mut fleet.replicas {
-                let whole = tally.whole.load(Relaxed);
                 replica.restart(&fleet.store).await;
-                // The next one only once there is traffic again; or all have met what was wrong.
-                while tally.whole.load(Relaxed) < whole + ANNOTATORS
-                    && tally.wrong.lock().expect("no panic").len() < ANNOTATORS
-                {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
+                // The next one only once the balancer has found this one again; or all have met what was wrong.
+                eventually("the replica is asked again", async || {
+                    let all_wrong = tally.wrong.lock().expect("no panic").len() == ANNOTATORS;
+                    (all_wrong || replica.traces().len() >= ANNOTATORS).then_some(())
+                })
+                .await;
             }
         }
         tally.over.store(true, Relaxed);
