@@ -2,7 +2,8 @@
 //!
 //! A model of windows, and not of time: a window that is asked for is there at once, so single flight shows as a hit.
 //! The policy is the real one (moka's TinyLFU, weighed, as in `src/cache/memory.rs`); the media is 8 MiB windows by
-//! number. Deterministic: the same numbers at every run. Prints the table of `docs/sizing.md`.
+//! number. The same numbers at every run but for the last digit, as moka does its books by the clock. Prints the table of
+//! `docs/sizing.md`.
 
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
