@@ -36,6 +36,9 @@ const MAX_SEND_BUFFER: usize = 128 << 10;
 /// How often a silent HTTP/2 client is asked whether it is there, and how long it may take to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long who has connected and said nothing may still say it when draining begins: closed at once, a request that is
+/// on its way would be lost. It is answered as any other.
+pub(super) const FIRST_WORD: Duration = Duration::from_secs(1);
 /// How long a refusal of a head that did not come may take to be sent.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
@@ -101,6 +104,13 @@ pub(super) async fn serve<IO, S, B>(
     let mut look = tokio::time::interval(timeouts.interval());
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut finishing = false;
+    let first_word = async {
+        tasks.finish.cancelled().await;
+        if activity.is_silent() {
+            tokio::time::sleep(FIRST_WORD).await;
+        }
+    };
+    let mut first_word = std::pin::pin!(first_word);
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
@@ -110,7 +120,7 @@ pub(super) async fn serve<IO, S, B>(
                 }
                 return;
             }
-            () = tasks.finish.cancelled(), if !finishing => {
+            () = first_word.as_mut(), if !finishing => {
                 finishing = true;
                 connection.as_mut().graceful_shutdown();
             }

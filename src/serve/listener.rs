@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 pub use super::connection::Refusal;
-use super::connection::{self, Tasks, Terms};
+use super::connection::{self, FIRST_WORD, Tasks, Terms};
 use super::places::{Place, Places};
 use super::sending::Sending;
 use super::tls::Tls;
@@ -263,7 +263,15 @@ async fn handle<S, B>(
     };
     let stream = Counted::new(stream, Arc::clone(&activity));
     let handshake = tokio::time::timeout(terms.timeouts.handshake, tls.acceptor().accept(stream));
-    match tasks.finish.run_until_cancelled(handshake).await {
+    let given_up = async {
+        tasks.finish.cancelled().await;
+        tokio::time::sleep(FIRST_WORD).await;
+    };
+    let shaken = tokio::select! {
+        shaken = handshake => Some(shaken),
+        () = given_up => None,
+    };
+    match shaken {
         Some(Ok(Ok(stream))) => connection::serve(stream, service, activity, &terms, &tasks).await,
         Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
         Some(Err(_)) => tracing::debug!("a TLS handshake took too long"),
