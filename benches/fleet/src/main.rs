@@ -10,7 +10,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-/// Windows of an object: 64 MiB of video.
+/// Pieces of 8 MiB, the largest window, of an object: 64 MiB of video.
 const WINDOWS: u64 = 8;
 /// Objects of the project: 250 GiB.
 const OBJECTS: u64 = 4_000;
