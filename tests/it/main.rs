@@ -14,6 +14,7 @@ mod clients_misbehave;
 mod conditions;
 mod conformance;
 mod fairness;
+mod fleet;
 mod gcs;
 mod gcs_aws;
 mod gcs_identities;
