@@ -4,37 +4,45 @@
 //! torn, foreign or damaged is a miss. Never needed: a disk that is full, read-only, broken or gone leaves the memory
 //! tier and storage, and is tried again now and then.
 
+mod directory;
 mod extent;
+mod ghost;
 mod index;
+mod pages;
 pub mod record;
 mod writer;
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use rustix::fs::{FlockOperation, flock};
 
-use super::{Chunk, ChunkKey, SEGMENT_SIZE};
+use super::ChunkKey;
 use crate::object::{ObjectLocation, ObjectMeta};
-use extent::{Entry, Extent, Pages};
+use directory::Directory;
+use extent::{Entry, Extent, Found};
 use index::Index;
-use record::{Head, PAGE};
-use writer::Writer;
+use record::PAGE;
+use writer::{Record, Writer};
 
-/// The least that is of use: an extent must hold a chunk.
-pub const MIN_CAPACITY: u64 = 256 << 20;
+/// The least that is of use: a sixteenth of it holds some chunks.
+pub const MIN_CAPACITY: u64 = 64 << 20;
 /// Chunks that wait to be written, in number and in bytes; past it they are not kept. A slow disk costs so much memory.
 const QUEUE: usize = 1024;
-const QUEUE_BYTES: u64 = 128 << 20;
+const QUEUE_BYTES: u64 = 32 << 20;
 /// How long a disk that failed is left alone.
-const PAUSE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = if cfg!(test) {
+    Duration::from_millis(20)
+} else {
+    Duration::from_secs(10)
+};
+/// How long a start waits for what is on disk: a hundred thousand records take a tenth of it, a disk that hangs forever.
+const START: Duration = Duration::from_secs(2);
 
 /// `[cache] disk`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +55,7 @@ pub struct DiskConfig {
 
 /// What the disk tier tells, for metrics.
 pub trait Watcher: Send + Sync {
-    /// Records were given up to make room.
+    /// A record was given up to make room.
     fn evicted(&self);
     /// A record was not what its checksum says.
     fn damaged(&self);
@@ -57,120 +65,164 @@ pub trait Watcher: Send + Sync {
 
 /// The disk tier.
 pub struct DiskCache {
-    index: Arc<Index>,
+    shared: Arc<Shared>,
     queue: Mutex<Option<SyncSender<Waiting>>>,
-    queued: Arc<AtomicU64>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the thread that writes has in common with those who read.
+struct Shared {
+    config: DiskConfig,
+    index: Arc<Index>,
+    /// None until the directory could be opened.
+    writer: Mutex<Option<Writer>>,
+    /// What waits to be written, in bytes.
+    queued: AtomicU64,
+    /// What the files take.
+    bytes: AtomicU64,
+    /// How often everything was given up: what waited then is not kept.
+    purges: AtomicU64,
     watcher: Arc<dyn Watcher>,
 }
 
 struct Waiting {
     key: ChunkKey,
-    chunk: Chunk,
+    bytes: Bytes,
     meta: Arc<ObjectMeta>,
+    kept_at: SystemTime,
+    purges: u64,
 }
 
-/// A record that is being read, a segment at a time. Blocks: for a thread that may.
-pub struct Reading {
-    index: Arc<Index>,
-    watcher: Arc<dyn Watcher>,
-    extent: Arc<Extent>,
-    entry: Entry,
-    head: Head,
-    next: usize,
-    /// What came with the head.
-    first: Option<Bytes>,
+/// What is kept of an object, whatever version storage has now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recalled {
+    /// What storage said.
+    pub meta: ObjectMeta,
+    /// When it last did.
+    pub kept_at: SystemTime,
 }
 
 impl DiskCache {
-    /// Opens the directory, and finds what is there.
+    /// Opens the directory and finds what is there: at once where it can, else as soon as it can. Blocks.
     ///
     /// # Errors
-    /// It cannot be made or read, or another process uses it.
-    pub fn open(config: &DiskConfig, watcher: Arc<dyn Watcher>) -> io::Result<Self> {
-        std::fs::create_dir_all(&config.path)?;
-        let lock = lock(&config.path)?;
-        let index = Arc::new(Index::default());
-        let extents = recover(&config.path, &index)?;
-        let evicted = {
-            let watcher = watcher.clone();
-            Box::new(move |_| watcher.evicted())
-        };
-        let writer = Writer::new(
-            config.path.clone(),
-            config.capacity,
-            index.clone(),
-            extents,
-            evicted,
-        );
+    /// There can be no thread.
+    pub fn start(config: DiskConfig, watcher: Arc<dyn Watcher>) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE);
-        let queued = Arc::new(AtomicU64::new(0));
-        let thread = {
-            let (queued, watcher) = (queued.clone(), watcher.clone());
-            let work = move || {
-                write_all(writer, &receiver, &queued, &*watcher);
-                drop(lock);
-            };
-            std::thread::Builder::new()
-                .name("disk cache".into())
-                .spawn(work)?
-        };
-        Ok(Self {
-            index,
-            queue: Mutex::new(Some(sender)),
-            queued,
-            thread: Mutex::new(Some(thread)),
+        let shared = Arc::new(Shared {
+            config,
+            index: Arc::default(),
+            writer: Mutex::new(None),
+            queued: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            purges: AtomicU64::new(0),
             watcher,
+        });
+        let (opened, first_try) = sync_channel(1);
+        let of_thread = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("disk cache".into())
+            .spawn(move || of_thread.run(&receiver, &opened))?;
+        if first_try.recv_timeout(START).is_err() {
+            tracing::warn!("the disk cache is slow to open; going on without it until then");
+        }
+        Ok(Self {
+            shared,
+            queue: Mutex::new(Some(sender)),
+            thread: Mutex::new(Some(thread)),
         })
     }
 
-    /// Keeps a chunk, or does not; never waits.
-    pub fn keep(&self, key: &ChunkKey, chunk: &Chunk, meta: &Arc<ObjectMeta>) {
-        let length = chunk.len();
-        if length == 0 {
-            return;
-        }
+    /// Keeps a chunk of an object of which storage said `meta` at `kept_at`, or does not; never waits.
+    pub fn keep(&self, key: &ChunkKey, bytes: Bytes, meta: &Arc<ObjectMeta>, kept_at: SystemTime) {
+        let length = bytes.len() as u64;
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(queue) = &*queue else { return };
+        let (Some(queue), false) = (&*queue, length == 0) else {
+            return;
+        };
+        let shared = &self.shared;
         let waiting = Waiting {
             key: key.clone(),
-            chunk: chunk.clone(),
+            bytes,
             meta: meta.clone(),
+            kept_at,
+            purges: shared.purges.load(Ordering::Acquire),
         };
-        let room = self.queued.fetch_add(length, Ordering::AcqRel) + length <= QUEUE_BYTES;
-        let sent = room
-            && !matches!(
-                queue.try_send(waiting),
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_))
-            );
-        if !sent {
-            self.queued.fetch_sub(length, Ordering::AcqRel);
-            self.watcher.not_kept();
+        let room = shared.queued.fetch_add(length, Ordering::AcqRel) + length <= QUEUE_BYTES;
+        if !room || queue.try_send(waiting).is_err() {
+            shared.queued.fetch_sub(length, Ordering::AcqRel);
+            shared.watcher.not_kept();
         }
     }
 
-    /// The record of a chunk, where it is kept. Blocks for one read, which brings a small object whole.
-    pub fn read(&self, key: &ChunkKey) -> Option<Reading> {
+    /// Whether a chunk's place is taken, by this version or another. No I/O.
+    pub fn has(&self, key: &ChunkKey) -> bool {
+        self.shared
+            .index
+            .has(record::name(&key.version.location, key.index))
+    }
+
+    /// Lends a chunk's bytes, where it is kept. Blocks for one read.
+    pub fn read<R>(&self, key: &ChunkKey, take: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let shared = &self.shared;
         let name = record::name(&key.version.location, key.index);
-        let (extent, entry) = self.index.find(name)?;
-        let reading = self.begin(extent, entry)?;
-        // Another version may lie there.
-        (reading.head.key == *key).then(|| {
-            self.index.used(name);
-            reading
+        let (extent, entry) = shared.index.find(name)?;
+        pages::with(record::pages(entry.length) * PAGE, |pages| {
+            let read = extent.read(entry.page, pages);
+            let bytes = &pages[PAGE..][..entry.length as usize];
+            let head = read.ok().and_then(|()| extent.decode(pages));
+            let head = head.filter(|head| head.name() == name && head.vouches(bytes));
+            let Some(head) = head else {
+                shared.is_damaged(&extent, &entry);
+                return None;
+            };
+            // Another version may lie there.
+            if head.key != *key {
+                return None;
+            }
+            shared.index.used(name);
+            Some(take(bytes))
         })
     }
 
-    /// What is kept of an object's metadata: of a version that storage must be asked about. Blocks.
-    pub fn recall(&self, location: &ObjectLocation, index: u64) -> Option<ObjectMeta> {
-        let (extent, entry) = self.index.find(record::name(location, index))?;
-        let head = extent.head(entry.page).ok()??;
-        (head.key.version.location == *location).then_some(head.meta)
+    /// What is kept of an object's metadata, beside a chunk of it: of a version that storage must be asked about.
+    /// Blocks for one read.
+    pub fn recall(&self, location: &ObjectLocation, index: u64) -> Option<Recalled> {
+        let name = record::name(location, index);
+        let (extent, entry) = self.shared.index.find(name)?;
+        let head = extent.head(entry.page).ok().flatten();
+        let Some(head) = head.filter(|head| head.name() == name) else {
+            self.shared.is_damaged(&extent, &entry);
+            return None;
+        };
+        (head.key.version.location == *location).then_some(Recalled {
+            meta: head.meta,
+            kept_at: head.kept_at,
+        })
+    }
+
+    /// Gives up everything, also on disk. Gives how many bytes that were. Blocks.
+    pub fn purge(&self) -> u64 {
+        let shared = &self.shared;
+        shared.purges.fetch_add(1, Ordering::AcqRel);
+        let mut writer = shared.writer();
+        let Some(writer) = &mut *writer else {
+            return 0;
+        };
+        let before = writer.bytes();
+        writer.purge();
+        shared.bytes.store(writer.bytes(), Ordering::Release);
+        before - writer.bytes()
+    }
+
+    /// What its files take, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::Acquire)
     }
 
     /// How many records there are.
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.shared.index.len()
     }
 
     /// Whether there is none.
@@ -180,12 +232,8 @@ impl DiskCache {
 
     /// Writes what waits, and ends. Blocks.
     pub fn close(&self) {
-        drop(
-            self.queue
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        let queue = self.queue.lock().map(|mut queue| queue.take());
+        drop(queue.unwrap_or_else(|poisoned| poisoned.into_inner().take()));
         let thread = self
             .thread
             .lock()
@@ -197,33 +245,6 @@ impl DiskCache {
             tracing::error!("the disk cache's thread has panicked");
         }
     }
-
-    fn begin(&self, extent: Arc<Extent>, entry: Entry) -> Option<Reading> {
-        let first = (entry.length as usize).min(SEGMENT_SIZE);
-        let mut pages = Pages::new(PAGE + first.next_multiple_of(PAGE));
-        let head = extent.read(entry.page, pages.bytes()).ok().and_then(|()| {
-            let head = <&[u8; PAGE]>::try_from(&pages.bytes()[..PAGE])
-                .ok()
-                .and_then(Head::decode)?;
-            let whole = head.vouches(0, &pages.bytes()[PAGE..PAGE + first]);
-            let own = head.generation == extent.generation && head.length == entry.length;
-            (whole && own).then_some(head)
-        });
-        let Some(head) = head else {
-            self.index.forget(extent.generation, &entry);
-            self.watcher.damaged();
-            return None;
-        };
-        Some(Reading {
-            index: self.index.clone(),
-            watcher: self.watcher.clone(),
-            extent,
-            entry,
-            head,
-            next: 0,
-            first: Some(pages.part(PAGE..PAGE + first)),
-        })
-    }
 }
 
 impl Drop for DiskCache {
@@ -232,94 +253,160 @@ impl Drop for DiskCache {
     }
 }
 
-impl Reading {
-    /// The next segment; `None` after the last, or where the rest is not to be had.
-    pub fn segment(&mut self) -> Option<Bytes> {
-        let number = self.next;
-        self.next += 1;
-        if let Some(first) = self.first.take() {
-            return Some(first);
+impl Shared {
+    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_damaged(&self, extent: &Extent, entry: &Entry) {
+        tracing::debug!(
+            extent = extent.home.generation,
+            page = entry.page,
+            "a record of the disk cache is damaged"
+        );
+        self.index.forget(extent.home.generation, entry);
+        self.watcher.damaged();
+    }
+
+    /// The thread's work, until nobody can send any more.
+    fn run(&self, queue: &Receiver<Waiting>, opened: &SyncSender<()>) {
+        let is_open = self.open(queue, opened);
+        if is_open {
+            self.write_all(queue);
         }
-        let start = number * SEGMENT_SIZE;
-        let length = (self.head.length as usize)
-            .checked_sub(start)?
-            .min(SEGMENT_SIZE);
-        if length == 0 {
+        // The directory is another's to take from here on.
+        let writer = self.writer().take();
+        if let Some(mut writer) = writer {
+            writer.finish();
+        }
+    }
+
+    /// Opens the directory, again and again where it cannot be; `false` at the end.
+    fn open(&self, queue: &Receiver<Waiting>, opened: &SyncSender<()>) -> bool {
+        let mut said = false;
+        loop {
+            let open = self.recover();
+            let _ = opened.try_send(());
+            match open {
+                Ok(()) => return true,
+                Err(error) if !said => {
+                    said = true;
+                    let path = self.config.path.display();
+                    tracing::warn!(%error, "the disk cache at {path} cannot be opened; going on without it");
+                }
+                Err(error) => tracing::debug!(%error, "the disk cache cannot be opened"),
+            }
+            let tried_at = Instant::now();
+            while let Some(left) = PAUSE.checked_sub(tried_at.elapsed()) {
+                match queue.recv_timeout(left) {
+                    Ok(waiting) => self.let_go(&waiting),
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => return false,
+                }
+            }
+        }
+    }
+
+    /// What is in the directory, oldest first; a later record of a name takes the place of an earlier one.
+    fn recover(&self) -> io::Result<()> {
+        let begun = Instant::now();
+        let directory = Arc::new(Directory::open(&self.config.path)?);
+        self.index.clear();
+        let mut extents = Vec::new();
+        for file in std::fs::read_dir(&directory.path)? {
+            extents.extend(found(&directory, &file?.path()));
+        }
+        extents.sort_by_key(|(extent, _)| extent.home.generation);
+        for (extent, found) in &extents {
+            self.index.add(Arc::clone(extent));
+            self.index.insert(extent.home.generation, &found.entries);
+        }
+        let (capacity, watcher) = (self.config.capacity, self.watcher.clone());
+        let evicted = Box::new(move || watcher.evicted());
+        let writer = Writer::new(directory, capacity, self.index.clone(), extents, evicted);
+        self.bytes.store(writer.bytes(), Ordering::Release);
+        *self.writer() = Some(writer);
+        let path = self.config.path.display();
+        let (records, elapsed) = (self.index.len(), begun.elapsed());
+        tracing::info!(records, ?elapsed, "the disk cache at {path} is open");
+        Ok(())
+    }
+
+    fn write_all(&self, queue: &Receiver<Waiting>) {
+        let mut failed_at: Option<Instant> = None;
+        while let Ok(waiting) = queue.recv() {
+            if failed_at.is_some_and(|at| at.elapsed() < PAUSE) {
+                self.let_go(&waiting);
+                continue;
+            }
+            match self.write(&waiting) {
+                Ok(()) => {
+                    self.queued
+                        .fetch_sub(waiting.bytes.len() as u64, Ordering::AcqRel);
+                    if failed_at.take().is_some() {
+                        tracing::info!("the disk cache is written to again");
+                    }
+                }
+                Err(error) => {
+                    if failed_at.is_none() {
+                        tracing::warn!(%error, "the disk cache cannot be written to; going on without it");
+                    }
+                    failed_at = Some(Instant::now());
+                    self.let_go(&waiting);
+                }
+            }
+        }
+    }
+
+    fn let_go(&self, waiting: &Waiting) {
+        self.queued
+            .fetch_sub(waiting.bytes.len() as u64, Ordering::AcqRel);
+        self.watcher.not_kept();
+    }
+
+    fn write(&self, waiting: &Waiting) -> io::Result<()> {
+        let mut writer = self.writer();
+        let Some(writer) = writer
+            .as_mut()
+            .filter(|_| waiting.purges == self.purges.load(Ordering::Acquire))
+        else {
+            return Ok(());
+        };
+        let kept = writer.keep(&Record {
+            key: &waiting.key,
+            meta: &waiting.meta,
+            kept_at: waiting.kept_at,
+            bytes: &waiting.bytes,
+        });
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        if kept
+            .as_ref()
+            .is_err_and(|error| full.contains(&error.kind()))
+        {
+            writer.is_full();
+        }
+        self.bytes.store(writer.bytes(), Ordering::Release);
+        kept
+    }
+}
+
+/// An extent and what is in it. What holds nothing of use is taken away: the next start must not find it again.
+fn found(directory: &Arc<Directory>, path: &Path) -> Option<(Arc<Extent>, Found)> {
+    let extent = match Extent::open(directory, path) {
+        Ok(extent) => extent?,
+        Err(error) => {
+            tracing::warn!(%error, "{} cannot be opened, and takes room beside the disk cache", path.display());
             return None;
         }
-        let mut pages = Pages::new(length.next_multiple_of(PAGE));
-        let page = self.entry.page + 1 + (start / PAGE) as u32;
-        let read = self.extent.read(page, pages.bytes()).is_ok();
-        if read && self.head.vouches(number, &pages.bytes()[..length]) {
-            return Some(pages.part(0..length));
+    };
+    let found = extent.find().unwrap_or_default();
+    if found.entries.is_empty() {
+        if let Err(error) = extent.delete() {
+            tracing::debug!(%error, "an extent of no use cannot be deleted");
         }
-        self.index.forget(self.extent.generation, &self.entry);
-        self.watcher.damaged();
-        self.next = usize::MAX / SEGMENT_SIZE;
-        None
+        return None;
     }
-}
-
-/// One process a directory: two would each take the other's files for their own.
-fn lock(directory: &Path) -> io::Result<File> {
-    let file = File::create(directory.join("lock"))?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| io::Error::other("another process uses this directory"))?;
-    Ok(file)
-}
-
-/// What is in the directory, oldest first; a later record of a name takes the place of an earlier one.
-fn recover(directory: &Path, index: &Index) -> io::Result<Vec<Arc<Extent>>> {
-    let mut extents = Vec::new();
-    for file in std::fs::read_dir(directory)? {
-        extents.extend(Extent::open(&file?.path())?.map(Arc::new));
-    }
-    extents.sort_by_key(|extent| extent.generation);
-    extents.retain(|extent| match extent.entries() {
-        Ok(entries) if !entries.is_empty() => {
-            index.add(Arc::clone(extent));
-            for entry in entries {
-                index.insert(extent.generation, entry);
-            }
-            true
-        }
-        Ok(_) | Err(_) => {
-            // Nothing in it is of use; the next one must not find it again.
-            let _ = extent.delete();
-            false
-        }
-    });
-    Ok(extents)
-}
-
-fn write_all(
-    mut writer: Writer,
-    queue: &Receiver<Waiting>,
-    queued: &AtomicU64,
-    watcher: &dyn Watcher,
-) {
-    let mut failed_at: Option<Instant> = None;
-    while let Ok(Waiting { key, chunk, meta }) = queue.recv() {
-        queued.fetch_sub(chunk.len(), Ordering::AcqRel);
-        if failed_at.is_some_and(|at| at.elapsed() < PAUSE) {
-            watcher.not_kept();
-            continue;
-        }
-        match writer.keep(&key, &chunk, &meta) {
-            Ok(()) if failed_at.take().is_some() => {
-                tracing::info!("the disk cache is written to again")
-            }
-            Ok(()) => {}
-            Err(error) => {
-                if failed_at.is_none() {
-                    tracing::warn!(%error, "the disk cache cannot be written to; going on without it");
-                }
-                failed_at = Some(Instant::now());
-                watcher.not_kept();
-            }
-        }
-    }
-    writer.finish();
+    Some((Arc::new(extent), found))
 }
 
 #[cfg(test)]
