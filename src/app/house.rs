@@ -208,6 +208,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     if old.cache != new.cache {
         keys.push("cache.memory");
     }
+    if old.disk != new.disk {
+        keys.push("cache.disk");
+    }
     if old.log != new.log {
         keys.push("log");
     }

@@ -53,6 +53,16 @@ pub struct DiskConfig {
     pub capacity: u64,
 }
 
+impl DiskConfig {
+    /// Makes the directory where it is missing, for this user alone.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn make_directory(&self) -> io::Result<()> {
+        directory::make(&self.path)
+    }
+}
+
 /// What the disk tier tells, for metrics.
 pub trait Watcher: Send + Sync {
     /// A record was given up to make room.
@@ -155,11 +165,10 @@ impl DiskCache {
         }
     }
 
-    /// Whether a chunk's place is taken, by this version or another. No I/O.
+    /// Whether a chunk is kept, as far as that is known without looking at the disk.
     pub fn has(&self, key: &ChunkKey) -> bool {
-        self.shared
-            .index
-            .has(record::name(&key.version.location, key.index))
+        let name = record::name(&key.version.location, key.index);
+        self.shared.index.has(name, record::tag(&key.version.etag))
     }
 
     /// Lends a chunk's bytes, where it is kept. Blocks for one read.
@@ -167,6 +176,10 @@ impl DiskCache {
         let shared = &self.shared;
         let name = record::name(&key.version.location, key.index);
         let (extent, entry) = shared.index.find(name)?;
+        // Another version lies there.
+        if entry.tag != record::tag(&key.version.etag) {
+            return None;
+        }
         pages::with(record::pages(entry.length) * PAGE, |pages| {
             let read = extent.read(entry.page, pages);
             let bytes = &pages[PAGE..][..entry.length as usize];
@@ -176,7 +189,7 @@ impl DiskCache {
                 shared.is_damaged(&extent, &entry);
                 return None;
             };
-            // Another version may lie there.
+            // So it may still.
             if head.key != *key {
                 return None;
             }
@@ -218,6 +231,11 @@ impl DiskCache {
     /// What its files take, in bytes.
     pub fn bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::Acquire)
+    }
+
+    /// What waits to be written, in bytes.
+    pub fn waiting(&self) -> u64 {
+        self.shared.queued.load(Ordering::Acquire)
     }
 
     /// How many records there are.

@@ -32,7 +32,7 @@ impl Directory {
     /// # Errors
     /// The system's own; another process has it.
     pub fn open(path: &Path) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        make(path)?;
         let file = path.join(LOCK);
         let mut options = OpenOptions::new();
         let options = options.read(true).mode(0o600);
@@ -53,6 +53,14 @@ impl Directory {
             faults: std::sync::Arc::default(),
         })
     }
+}
+
+/// Makes a directory where it is missing, for this user alone.
+///
+/// # Errors
+/// The system's own.
+pub fn make(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// The number in the file, or a new one where there is none.

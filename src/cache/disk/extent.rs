@@ -20,8 +20,8 @@ use crate::cache::CHUNK_SIZE;
 
 /// What a sealed extent's last page begins with; the digit is the format's version.
 const SEAL: &[u8; 8] = b"LOCKSEA2";
-/// A name, the page its record begins at, its length.
-const ENTRY: usize = 16 + 4 + 4;
+/// A name, the page its record begins at, its length, its version's tag.
+const ENTRY: usize = 16 + 4 + 4 + 2;
 
 /// Which extents a record goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct Entry {
     pub page: u32,
     /// Length of its bytes.
     pub length: u32,
+    /// See [`record::tag`].
+    pub tag: u16,
 }
 
 /// What was found in an extent.
@@ -203,7 +205,8 @@ impl Extent {
         for (entry, room) in entries.iter().zip(index.chunks_exact_mut(ENTRY)) {
             room[..16].copy_from_slice(&entry.name.to_le_bytes());
             room[16..20].copy_from_slice(&entry.page.to_le_bytes());
-            room[20..].copy_from_slice(&entry.length.to_le_bytes());
+            room[20..24].copy_from_slice(&entry.length.to_le_bytes());
+            room[24..].copy_from_slice(&entry.tag.to_le_bytes());
         }
         seal[..8].copy_from_slice(SEAL);
         seal[8..16].copy_from_slice(&self.home.directory.to_le_bytes());
@@ -288,6 +291,7 @@ impl Extent {
                 name: head.name(),
                 page: found.end as u32,
                 length: head.length,
+                tag: record::tag(&head.meta.etag),
             });
             found.end = next;
         }
@@ -316,6 +320,7 @@ fn entry(bytes: &[u8]) -> Entry {
         name: u128::from(record::long(bytes, 0)) | u128::from(record::long(bytes, 8)) << 64,
         page: record::word(bytes, 16),
         length: record::word(bytes, 20),
+        tag: u16::from_le_bytes([bytes[24], bytes[25]]),
     }
 }
 

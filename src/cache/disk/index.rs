@@ -24,6 +24,7 @@ struct Place {
     generation: u32,
     page: u32,
     length: u32,
+    tag: u16,
     /// Read since it was written: worth keeping when its extent goes.
     used: AtomicBool,
 }
@@ -58,13 +59,17 @@ impl Index {
             name,
             page: place.page,
             length: place.length,
+            tag: place.tag,
         };
         Some((Arc::clone(extent), entry))
     }
 
-    /// Whether there is a record.
-    pub fn has(&self, name: u128) -> bool {
-        self.read().records.contains_key(&name)
+    /// Whether there is a record of a version with this tag.
+    pub fn has(&self, name: u128, tag: u16) -> bool {
+        let kept = self.read();
+        kept.records
+            .get(&name)
+            .is_some_and(|place| place.tag == tag)
     }
 
     /// A record was read.
@@ -83,6 +88,7 @@ impl Index {
                 generation,
                 page: entry.page,
                 length: entry.length,
+                tag: entry.tag,
                 used: AtomicBool::new(false),
             };
             kept.records.insert(entry.name, place);

@@ -95,6 +95,11 @@ pub fn name(location: &ObjectLocation, index: u64) -> u128 {
     u128::from_le_bytes(name)
 }
 
+/// By what one version is told from another without looking at the disk, now and then wrongly.
+pub fn tag(etag: &ETag) -> u16 {
+    sum([etag.as_str().as_bytes()]) as u16
+}
+
 /// The sum of bytes, whatever pieces they come in: CRC-64/NVME, the fastest of the wide ones.
 pub fn sum<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     let mut sum = Digest::new(CrcAlgorithm::Crc64Nvme);
@@ -134,21 +139,7 @@ impl Head {
         let Ok(text) = serde_json::to_vec(&self.described()) else {
             return false;
         };
-        let Some(room) = page.get_mut(FIXED..FIXED + text.len()) else {
-            return false;
-        };
-        room.copy_from_slice(&text);
-        page[FIXED + text.len()..].fill(0);
-        page[..FIXED].fill(0);
-        page[..DIRECTORY].copy_from_slice(MAGIC);
-        page[DIRECTORY..GENERATION].copy_from_slice(&self.home.directory.to_le_bytes());
-        page[GENERATION..LENGTH].copy_from_slice(&self.home.generation.to_le_bytes());
-        page[LENGTH..DESCRIBED].copy_from_slice(&self.length.to_le_bytes());
-        page[DESCRIBED..DESCRIBED + 4].copy_from_slice(&(text.len() as u32).to_le_bytes());
-        page[BYTES_SUM..HEAD_SUM].copy_from_slice(&self.sum.to_le_bytes());
-        let own = sum([&page[..]]);
-        page[HEAD_SUM..FIXED].copy_from_slice(&own.to_le_bytes());
-        true
+        compose(page, self.home, self.length, self.sum, &text)
     }
 
     fn described(&self) -> Described<'_> {
@@ -230,6 +221,31 @@ impl Head {
     pub fn name(&self) -> u128 {
         name(&self.key.version.location, self.key.index)
     }
+}
+
+/// A head's page of its parts; `false` where the description does not fit.
+pub fn compose(
+    page: &mut [u8; PAGE],
+    home: Home,
+    length: u32,
+    bytes_sum: u64,
+    described: &[u8],
+) -> bool {
+    let Some(room) = page.get_mut(FIXED..FIXED + described.len()) else {
+        return false;
+    };
+    room.copy_from_slice(described);
+    page[FIXED + described.len()..].fill(0);
+    page[..FIXED].fill(0);
+    page[..DIRECTORY].copy_from_slice(MAGIC);
+    page[DIRECTORY..GENERATION].copy_from_slice(&home.directory.to_le_bytes());
+    page[GENERATION..LENGTH].copy_from_slice(&home.generation.to_le_bytes());
+    page[LENGTH..DESCRIBED].copy_from_slice(&length.to_le_bytes());
+    page[DESCRIBED..DESCRIBED + 4].copy_from_slice(&(described.len() as u32).to_le_bytes());
+    page[BYTES_SUM..HEAD_SUM].copy_from_slice(&bytes_sum.to_le_bytes());
+    let own = sum([&page[..]]);
+    page[HEAD_SUM..FIXED].copy_from_slice(&own.to_le_bytes());
+    true
 }
 
 /// Pages that a record of `length` bytes takes, its head included.

@@ -94,7 +94,9 @@ impl Disk {
 
 /// Bytes that tell whose they are.
 fn bytes(name: &str, length: usize) -> Vec<u8> {
-    name.bytes().cycle().take(length).collect()
+    let mut bytes = name.repeat(length / name.len() + 1).into_bytes();
+    bytes.truncate(length);
+    bytes
 }
 
 fn keep(cache: &DiskCache, name: &str, length: usize) {
@@ -109,7 +111,7 @@ fn keep_now(cache: &DiskCache, name: &str, length: usize) {
 }
 
 fn settle(cache: &DiskCache) {
-    while cache.shared.queued.load(Ordering::SeqCst) > 0 {
+    while cache.waiting() > 0 {
         std::thread::yield_now();
     }
     drop(cache.shared.writer());
@@ -155,6 +157,7 @@ fn a_new_version_takes_the_place_of_the_old_one() {
     keep_now(&cache, "k", 20);
     assert_eq!(read(&cache, "k", 10), None);
     assert_eq!(read(&cache, "k", 20), Some(bytes("k", 20)));
+    assert!(!cache.has(&described("k", 0, 10).0) && cache.has(&described("k", 0, 20).0));
     assert_eq!((cache.len(), disk.damaged()), (1, 0));
 }
 
@@ -242,8 +245,9 @@ fn what_another_cache_wrote_is_not_believed() {
     drop(cache);
     std::fs::copy(&other.files()[0], disk.path().join("000000ff.old")).expect("copied");
     let cache = disk.open();
-    assert!(cache.is_empty());
+    assert_eq!(read(&cache, "own", 50_000), None);
     assert_eq!(read(&cache, "foreign", 50_000), None);
+    assert!(cache.is_empty());
 }
 
 #[test]

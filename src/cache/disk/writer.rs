@@ -140,10 +140,11 @@ impl Writer {
     pub fn keep(&mut self, record: &Record<'_>) -> io::Result<()> {
         // What is there already need not be written again.
         let name = record::name(&record.key.version.location, record.key.index);
+        let tag = record::tag(&record.meta.etag);
         if let Some((extent, entry)) = self.index.find(name)
-            && extent
-                .head(entry.page)?
-                .is_some_and(|head| head.key == *record.key)
+            && entry.tag == tag
+            && let Ok(Some(head)) = extent.head(entry.page)
+            && head.key == *record.key
         {
             return Ok(());
         }
@@ -179,7 +180,7 @@ impl Writer {
     /// The disk holds less than the capacity: no more than is there now, less an extent.
     pub fn is_full(&mut self) {
         let extent = self.extent_bytes();
-        self.limit = self.bytes().saturating_sub(extent).max(2 * extent);
+        self.limit = self.bytes().saturating_sub(extent).max(3 * extent);
         self.make_room(0);
     }
 
@@ -252,6 +253,7 @@ impl Writer {
                     name: head.name(),
                     page: open.page as u32,
                     length: head.length,
+                    tag: record::tag(&head.meta.etag),
                 };
                 open.page += record::pages(head.length);
                 open.entries.push(entry);
@@ -259,12 +261,27 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
-                // What is in it stays readable; nothing more is put there.
-                let bytes = self.extent_bytes();
-                let open = self.open[ring as usize].take();
-                self.sealed[ring as usize].extend(open.map(|open| (open.extent, bytes)));
+                self.abandon(ring);
                 Err(error)
             }
+        }
+    }
+
+    /// Nothing more is put where a write failed; what is there stays readable.
+    fn abandon(&mut self, ring: Ring) {
+        let Some(open) = self.open[ring as usize].take() else {
+            return;
+        };
+        let bytes = match open.extent.cut(open.page) {
+            Ok(()) => (open.page * PAGE) as u64,
+            Err(_) => self.extent_bytes(),
+        };
+        if open.entries.is_empty() {
+            self.index.remove(open.extent.home.generation, Some(&[]));
+            self.left.push((open.extent, bytes));
+            self.delete_what_is_left();
+        } else {
+            self.sealed[ring as usize].push_back((open.extent, bytes));
         }
     }
 

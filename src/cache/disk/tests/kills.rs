@@ -108,7 +108,7 @@ fn whatever_moment_it_is_killed_at_what_was_kept_is_there_and_right() {
                 served += 1;
             }
         }
-        let old = all.len().saturating_sub(1_000);
+        let old = all.len().saturating_sub(300);
         all.drain(..old);
     }
     println!(

@@ -46,7 +46,7 @@ fn a_smaller_capacity_holds_from_the_start_on() {
     }
 }
 
-const OBJECTS: usize = 6_000;
+const OBJECTS: usize = 3_000;
 const LENGTH: usize = 4_000;
 
 /// Who is asked for: now one of a few that many want, now one that nobody asks for twice.
@@ -109,19 +109,19 @@ impl Lru {
 
 #[test]
 fn a_scan_does_not_sweep_out_what_is_used() {
-    let disk = Disk::new(8 << 20);
+    let disk = Disk::new(4 << 20);
     let cache = disk.open();
     let mut requests = Requests::new();
     let mut lru = Lru {
         order: VecDeque::new(),
         last: HashMap::new(),
-        capacity: (8 << 20) / (record::pages(LENGTH as u32) * PAGE),
+        capacity: (4 << 20) / (record::pages(LENGTH as u32) * PAGE),
         clock: 0,
     };
     let mut rates = Vec::new();
     for scan in [false, false, true] {
         let (mut asked, mut own, mut lrus) = (0, 0, 0);
-        for _ in 0..6_000 {
+        for _ in 0..3_000 {
             let (object, wanted) = requests.next(scan);
             let name = format!("o{object}");
             let hit = read(&cache, &name, LENGTH).is_some();
