@@ -7,6 +7,7 @@
 mod audit;
 mod build;
 mod descriptors;
+mod disk;
 mod house;
 mod judges;
 pub mod sandbox;
@@ -24,12 +25,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::AuthConfigError;
 use crate::backend::http::HttpClientError;
+use crate::cache::disk::MAX_FILES;
 use crate::cache::memory::MemoryCache;
 use crate::config::{self, Loaded};
 use crate::content::Shelf;
 use crate::ids::StorageId;
 use crate::located::Problems;
-use crate::serve::admin::Admin;
+use crate::serve::admin::{Admin, Purge};
 use crate::serve::caps::Caps;
 use crate::serve::exchange::Recorder;
 use crate::serve::listener::Listener;
@@ -123,6 +125,9 @@ pub enum StartError {
     /// An address cannot be listened at.
     #[error("cannot listen at {0}: {1}; is another process there?")]
     Listen(SocketAddr, std::io::Error),
+    /// There can be no thread for the disk cache.
+    #[error("the disk cache cannot be started: {0}")]
+    Disk(std::io::Error),
     /// The process is ending.
     #[error("interrupted")]
     Interrupted,
@@ -167,7 +172,11 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         evictions.cache_eviction(Tier::Memory)
     });
     let arena = memory.arena();
-    let shelf = Shelf::new(Arc::new(memory), metrics.clone());
+    // Before the disk cache, which opens many files.
+    let disk_files = loaded.config.disk.as_ref().map_or(0, |_| MAX_FILES);
+    let fit = descriptors::raise(disk_files);
+    let disk = disk::open(loaded.config.disk.clone(), metrics.clone()).await?;
+    let shelf = Shelf::new(Arc::new(memory), disk.clone(), metrics.clone());
     let tls = loaded
         .config
         .server
@@ -194,6 +203,7 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         gate: Arc::new(ArcSwap::from_pointee(gate)),
         recorder: recorder.clone(),
         shelf,
+        disk,
         tls,
         in_force: Mutex::new(in_force),
         configuration_ok: AtomicBool::new(true),
@@ -208,7 +218,7 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         tunnels: Tunnels::until(&shutdown),
     });
     let drain = server.drain;
-    let (fit, places) = (descriptors::raise(), server.caps.connections);
+    let places = server.caps.connections;
     if fit < places {
         tracing::info!("the limit of open files leaves {fit} connections of {places}");
     }
@@ -227,7 +237,10 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
     let mut others = JoinSet::new();
     if let Some((_, admin)) = admin_listener {
         let (readiness, shelf) = (house.clone(), house.shelf.clone());
-        let purge = Arc::new(move || shelf.purge());
+        let purge: Arc<Purge> = Arc::new(move || {
+            let shelf = shelf.clone();
+            Box::pin(async move { shelf.purge().await })
+        });
         let hosts = server.admin_hosts.into();
         let service = Admin::new(
             metrics,
@@ -297,7 +310,7 @@ impl Running {
         self.admin_shutdown.cancel();
         self.others.abort_all();
         let Recorder { log, audit, .. } = &self.house.recorder;
-        tokio::join!(log.close(), audit.close());
+        tokio::join!(log.close(), audit.close(), disk::close(&self.house.disk));
         cut
     }
 }

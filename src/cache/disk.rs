@@ -10,39 +10,35 @@ mod ghost;
 mod index;
 mod pages;
 pub mod record;
+mod shared;
 mod writer;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
 use super::ChunkKey;
 use crate::object::{ObjectLocation, ObjectMeta};
-use directory::Directory;
-use extent::{Entry, Extent, Found};
-use index::Index;
+use extent::{Entry, Extent};
 use record::PAGE;
-use writer::{Record, Writer};
+use shared::{Shared, Waiting};
 
 /// The least that is of use: a sixteenth of it holds some chunks.
 pub const MIN_CAPACITY: u64 = 64 << 20;
+/// Files that it has open at most: as many extents as there are of a large cache, and some that ended early.
+pub const MAX_FILES: u64 = 1_200;
 /// Chunks that wait to be written, in number and in bytes; past it they are not kept. A slow disk costs so much memory.
 const QUEUE: usize = 1024;
 const QUEUE_BYTES: u64 = 32 << 20;
-/// How long a disk that failed is left alone.
-const PAUSE: Duration = if cfg!(test) {
-    Duration::from_millis(20)
-} else {
-    Duration::from_secs(10)
-};
 /// How long a start waits for what is on disk: a hundred thousand records take a tenth of it, a disk that hangs forever.
 const START: Duration = Duration::from_secs(2);
+/// How long the end of the process waits for what is still to be written.
+const END: Duration = Duration::from_secs(2);
 
 /// `[cache] disk`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,30 +73,15 @@ pub trait Watcher: Send + Sync {
 pub struct DiskCache {
     shared: Arc<Shared>,
     queue: Mutex<Option<SyncSender<Waiting>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// The thread's end of it goes when it ends.
+    ended: Mutex<Receiver<()>>,
 }
 
-/// What the thread that writes has in common with those who read.
-struct Shared {
-    config: DiskConfig,
-    index: Arc<Index>,
-    /// None until the directory could be opened.
-    writer: Mutex<Option<Writer>>,
-    /// What waits to be written, in bytes.
-    queued: AtomicU64,
-    /// What the files take.
-    bytes: AtomicU64,
-    /// How often everything was given up: what waited then is not kept.
-    purges: AtomicU64,
-    watcher: Arc<dyn Watcher>,
-}
-
-struct Waiting {
-    key: ChunkKey,
-    bytes: Bytes,
-    meta: Arc<ObjectMeta>,
-    kept_at: SystemTime,
-    purges: u64,
+/// Where a record lies.
+#[derive(Debug)]
+pub struct Place {
+    extent: Arc<Extent>,
+    entry: Entry,
 }
 
 /// What is kept of an object, whatever version storage has now.
@@ -130,16 +111,20 @@ impl DiskCache {
         });
         let (opened, first_try) = sync_channel(1);
         let of_thread = shared.clone();
-        let thread = std::thread::Builder::new()
+        let (ends, ended) = sync_channel(0);
+        std::thread::Builder::new()
             .name("disk cache".into())
-            .spawn(move || of_thread.run(&receiver, &opened))?;
+            .spawn(move || {
+                of_thread.run(&receiver, &opened);
+                drop(ends);
+            })?;
         if first_try.recv_timeout(START).is_err() {
             tracing::warn!("the disk cache is slow to open; going on without it until then");
         }
         Ok(Self {
             shared,
             queue: Mutex::new(Some(sender)),
-            thread: Mutex::new(Some(thread)),
+            ended: Mutex::new(ended),
         })
     }
 
@@ -198,17 +183,22 @@ impl DiskCache {
         })
     }
 
-    /// What is kept of an object's metadata, beside a chunk of it: of a version that storage must be asked about.
+    /// Where a chunk of an object is kept, of whatever version. No I/O.
+    pub fn place(&self, location: &ObjectLocation, index: u64) -> Option<Place> {
+        let (extent, entry) = self.shared.index.find(record::name(location, index))?;
+        Some(Place { extent, entry })
+    }
+
+    /// What is kept of an object's metadata beside a chunk of it: of a version that storage must be asked about.
     /// Blocks for one read.
-    pub fn recall(&self, location: &ObjectLocation, index: u64) -> Option<Recalled> {
-        let name = record::name(location, index);
-        let (extent, entry) = self.shared.index.find(name)?;
+    pub fn recall(&self, place: &Place) -> Option<Recalled> {
+        let Place { extent, entry } = place;
         let head = extent.head(entry.page).ok().flatten();
-        let Some(head) = head.filter(|head| head.name() == name) else {
-            self.shared.is_damaged(&extent, &entry);
+        let Some(head) = head.filter(|head| head.name() == entry.name) else {
+            self.shared.is_damaged(extent, entry);
             return None;
         };
-        (head.key.version.location == *location).then_some(Recalled {
+        Some(Recalled {
             meta: head.meta,
             kept_at: head.kept_at,
         })
@@ -248,19 +238,16 @@ impl DiskCache {
         self.len() == 0
     }
 
-    /// Writes what waits, and ends. Blocks.
+    /// Writes what waits, and ends. Blocks, no longer than two seconds.
     pub fn close(&self) {
-        let queue = self.queue.lock().map(|mut queue| queue.take());
-        drop(queue.unwrap_or_else(|poisoned| poisoned.into_inner().take()));
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
-            tracing::error!("the disk cache's thread has panicked");
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.take().is_none() {
+            return;
+        }
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody sends; that the thread has ended is told by its end of the channel.
+        if ended.recv_timeout(END) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the disk cache is too slow: what waited to be written is lost");
         }
     }
 }
@@ -269,162 +256,6 @@ impl Drop for DiskCache {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-impl Shared {
-    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_damaged(&self, extent: &Extent, entry: &Entry) {
-        tracing::debug!(
-            extent = extent.home.generation,
-            page = entry.page,
-            "a record of the disk cache is damaged"
-        );
-        self.index.forget(extent.home.generation, entry);
-        self.watcher.damaged();
-    }
-
-    /// The thread's work, until nobody can send any more.
-    fn run(&self, queue: &Receiver<Waiting>, opened: &SyncSender<()>) {
-        let is_open = self.open(queue, opened);
-        if is_open {
-            self.write_all(queue);
-        }
-        // The directory is another's to take from here on.
-        let writer = self.writer().take();
-        if let Some(mut writer) = writer {
-            writer.finish();
-        }
-    }
-
-    /// Opens the directory, again and again where it cannot be; `false` at the end.
-    fn open(&self, queue: &Receiver<Waiting>, opened: &SyncSender<()>) -> bool {
-        let mut said = false;
-        loop {
-            let open = self.recover();
-            let _ = opened.try_send(());
-            match open {
-                Ok(()) => return true,
-                Err(error) if !said => {
-                    said = true;
-                    let path = self.config.path.display();
-                    tracing::warn!(%error, "the disk cache at {path} cannot be opened; going on without it");
-                }
-                Err(error) => tracing::debug!(%error, "the disk cache cannot be opened"),
-            }
-            let tried_at = Instant::now();
-            while let Some(left) = PAUSE.checked_sub(tried_at.elapsed()) {
-                match queue.recv_timeout(left) {
-                    Ok(waiting) => self.let_go(&waiting),
-                    Err(RecvTimeoutError::Timeout) => break,
-                    Err(RecvTimeoutError::Disconnected) => return false,
-                }
-            }
-        }
-    }
-
-    /// What is in the directory, oldest first; a later record of a name takes the place of an earlier one.
-    fn recover(&self) -> io::Result<()> {
-        let begun = Instant::now();
-        let directory = Arc::new(Directory::open(&self.config.path)?);
-        self.index.clear();
-        let mut extents = Vec::new();
-        for file in std::fs::read_dir(&directory.path)? {
-            extents.extend(found(&directory, &file?.path()));
-        }
-        extents.sort_by_key(|(extent, _)| extent.home.generation);
-        for (extent, found) in &extents {
-            self.index.add(Arc::clone(extent));
-            self.index.insert(extent.home.generation, &found.entries);
-        }
-        let (capacity, watcher) = (self.config.capacity, self.watcher.clone());
-        let evicted = Box::new(move || watcher.evicted());
-        let writer = Writer::new(directory, capacity, self.index.clone(), extents, evicted);
-        self.bytes.store(writer.bytes(), Ordering::Release);
-        *self.writer() = Some(writer);
-        let path = self.config.path.display();
-        let (records, elapsed) = (self.index.len(), begun.elapsed());
-        tracing::info!(records, ?elapsed, "the disk cache at {path} is open");
-        Ok(())
-    }
-
-    fn write_all(&self, queue: &Receiver<Waiting>) {
-        let mut failed_at: Option<Instant> = None;
-        while let Ok(waiting) = queue.recv() {
-            if failed_at.is_some_and(|at| at.elapsed() < PAUSE) {
-                self.let_go(&waiting);
-                continue;
-            }
-            match self.write(&waiting) {
-                Ok(()) => {
-                    self.queued
-                        .fetch_sub(waiting.bytes.len() as u64, Ordering::AcqRel);
-                    if failed_at.take().is_some() {
-                        tracing::info!("the disk cache is written to again");
-                    }
-                }
-                Err(error) => {
-                    if failed_at.is_none() {
-                        tracing::warn!(%error, "the disk cache cannot be written to; going on without it");
-                    }
-                    failed_at = Some(Instant::now());
-                    self.let_go(&waiting);
-                }
-            }
-        }
-    }
-
-    fn let_go(&self, waiting: &Waiting) {
-        self.queued
-            .fetch_sub(waiting.bytes.len() as u64, Ordering::AcqRel);
-        self.watcher.not_kept();
-    }
-
-    fn write(&self, waiting: &Waiting) -> io::Result<()> {
-        let mut writer = self.writer();
-        let Some(writer) = writer
-            .as_mut()
-            .filter(|_| waiting.purges == self.purges.load(Ordering::Acquire))
-        else {
-            return Ok(());
-        };
-        let kept = writer.keep(&Record {
-            key: &waiting.key,
-            meta: &waiting.meta,
-            kept_at: waiting.kept_at,
-            bytes: &waiting.bytes,
-        });
-        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-        if kept
-            .as_ref()
-            .is_err_and(|error| full.contains(&error.kind()))
-        {
-            writer.is_full();
-        }
-        self.bytes.store(writer.bytes(), Ordering::Release);
-        kept
-    }
-}
-
-/// An extent and what is in it. What holds nothing of use is taken away: the next start must not find it again.
-fn found(directory: &Arc<Directory>, path: &Path) -> Option<(Arc<Extent>, Found)> {
-    let extent = match Extent::open(directory, path) {
-        Ok(extent) => extent?,
-        Err(error) => {
-            tracing::warn!(%error, "{} cannot be opened, and takes room beside the disk cache", path.display());
-            return None;
-        }
-    };
-    let found = extent.find().unwrap_or_default();
-    if found.entries.is_empty() {
-        if let Err(error) = extent.delete() {
-            tracing::debug!(%error, "an extent of no use cannot be deleted");
-        }
-        return None;
-    }
-    Some((Arc::new(extent), found))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod rings;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
 use super::record::tests::{chunk as described, kept_at};
@@ -122,6 +123,10 @@ fn read(cache: &DiskCache, name: &str, length: usize) -> Option<Vec<u8>> {
     cache.read(&key, <[u8]>::to_vec)
 }
 
+fn recall(cache: &DiskCache, key: &ChunkKey) -> Option<Recalled> {
+    cache.recall(&cache.place(&key.version.location, key.index)?)
+}
+
 #[test]
 fn what_was_kept_is_read_after_a_restart_with_its_metadata() {
     let disk = Disk::new(512 << 20);
@@ -142,7 +147,7 @@ fn what_was_kept_is_read_after_a_restart_with_its_metadata() {
         let (key, meta) = described(&name, 0, size as u64);
         assert!(cache.has(&key));
         let kept_at = kept_at();
-        let recalled = cache.recall(&key.version.location, 0);
+        let recalled = recall(&cache, &key);
         assert_eq!(recalled, Some(Recalled { meta, kept_at }));
     }
     assert_eq!(read(&cache, "nobody", 5), None);
@@ -202,7 +207,7 @@ fn a_record_with_any_byte_changed_is_a_miss_and_is_counted() {
             .expect("written");
         let (key, _) = described("k", 0, length as u64);
         let in_head = place < PAGE;
-        let recalled = cache.recall(&key.version.location, 0);
+        let recalled = recall(&cache, &key);
         assert_eq!(recalled.is_none(), in_head, "{place}");
         assert_eq!(read(&cache, "k", length), None, "{place}");
         assert!(!cache.has(&key), "it is forgotten");
@@ -225,7 +230,7 @@ fn records_that_were_swapped_are_misses_and_are_counted() {
     file.write_all_at(&both, 0).expect("written");
     assert_eq!(read(&cache, "k", 10_000), None);
     let (key, _) = described("l", 0, 10_000);
-    assert_eq!(cache.recall(&key.version.location, 0), None);
+    assert_eq!(recall(&cache, &key), None);
     assert_eq!(disk.damaged(), 2);
 }
 

@@ -246,7 +246,10 @@ impl Writer {
             bytes,
         } = *record;
         let head = Head::new(open.extent.home, key, meta, kept_at, bytes);
-        match write(&open.extent, open.page, &head, bytes, &mut self.staging) {
+        match open
+            .extent
+            .append(open.page, &head, bytes, &mut self.staging)
+        {
             Ok(false) => Ok(()),
             Ok(true) => {
                 let entry = Entry {
@@ -384,31 +387,4 @@ impl Writer {
             self.append(Ring::Old, &record)
         })
     }
-}
-
-/// Writes a record; `false` where its head does not fit.
-fn write(
-    extent: &Extent,
-    page: usize,
-    head: &Head,
-    bytes: &[u8],
-    staging: &mut Pages,
-) -> io::Result<bool> {
-    let (first, rest) = staging.bytes().split_at_mut(PAGE);
-    let Some(first) = first.first_chunk_mut::<PAGE>() else {
-        return Ok(false);
-    };
-    if !head.encode(first) {
-        return Ok(false);
-    }
-    // What lies in the arena begins at a page.
-    if bytes.as_ptr().align_offset(PAGE) == 0 && bytes.len() % PAGE == 0 {
-        extent.write_whole(page as u32, first, bytes)?;
-        return Ok(true);
-    }
-    let whole = bytes.len().next_multiple_of(PAGE);
-    rest[..bytes.len()].copy_from_slice(bytes);
-    rest[bytes.len()..whole].fill(0);
-    extent.write(page as u32, &staging.bytes()[..PAGE + whole])?;
-    Ok(true)
 }
