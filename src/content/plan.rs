@@ -192,7 +192,7 @@ mod tests {
                 prop_assert!(window.end - window.start <= WINDOW_SIZE);
                 prop_assert!(window.end <= complete_length, "never past the end");
                 prop_assert_eq!(window.start % C, 0);
-                prop_assert!(window.end % C == 0 || window.end == complete_length);
+                prop_assert!(window.end.is_multiple_of(C) || window.end == complete_length);
                 prop_assert!(window.end - end.min(window.end) < C, "no chunk is read for nothing");
                 prop_assert!(wanted.left.start - window.start < C);
                 if let Some(last) = last {

@@ -39,3 +39,4 @@ mod upstream;
 mod values;
 mod volumes;
 mod who_may_see;
+mod windows;

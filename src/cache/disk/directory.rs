@@ -20,7 +20,7 @@ pub struct Directory {
     /// Its number.
     pub id: u64,
     /// Held for as long as the cache is open.
-    _lock: File,
+    lock: File,
     /// What the tests make of reading and writing.
     #[cfg(test)]
     pub faults: std::sync::Arc<super::tests::Faults>,
@@ -48,10 +48,19 @@ impl Directory {
         Ok(Self {
             path: path.to_owned(),
             id: number(&lock)?,
-            _lock: lock,
+            lock,
             #[cfg(test)]
             faults: std::sync::Arc::default(),
         })
+    }
+}
+
+impl Directory {
+    /// It is another's to take from here on.
+    pub fn leave(&self) {
+        if let Err(error) = flock(&self.lock, FlockOperation::Unlock) {
+            tracing::debug!(%error, "the disk cache's directory stays locked");
+        }
     }
 }
 

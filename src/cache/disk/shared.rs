@@ -77,9 +77,8 @@ impl Shared {
         if is_open {
             self.write_all(queue);
         }
-        // The directory is another's to take from here on.
         let writer = self.writer().take();
-        if let Some(mut writer) = writer {
+        if let Some(writer) = writer {
             writer.finish();
         }
     }

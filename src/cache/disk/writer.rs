@@ -184,13 +184,14 @@ impl Writer {
         self.make_room(0);
     }
 
-    /// Seals what is being written, so that the next start need not look for it.
-    pub fn finish(&mut self) {
+    /// Seals what is being written, so that the next start need not look for it, and leaves the directory.
+    pub fn finish(mut self) {
         for ring in [Ring::Young, Ring::Old] {
             if let Err(error) = self.seal_up(ring as usize) {
                 tracing::debug!(%error, "an extent of the disk cache stays unsealed");
             }
         }
+        self.directory.leave();
     }
 
     /// Gives up everything.
