@@ -6,7 +6,6 @@
 
 mod directory;
 mod extent;
-mod ghost;
 mod index;
 mod pages;
 pub mod record;

@@ -114,24 +114,23 @@ impl Index {
         self.write().extents.insert(extent.home.generation, extent);
     }
 
-    /// An extent and all that lies in it is no longer there. Gives what that was, where it had not been replaced.
-    pub fn remove(&self, generation: u32, entries: Option<&[Entry]>) -> Vec<u128> {
+    /// An extent and all that lies in it is no longer there. How many records that were.
+    pub fn remove(&self, generation: u32, entries: Option<&[Entry]>) -> usize {
         let mut kept = self.write();
         kept.extents.remove(&generation);
+        let before = kept.records.len();
         let Some(entries) = entries else {
             // What was in it cannot be read any more: looked for everywhere.
-            let gone = |place: &Place| place.generation == generation;
-            let names = kept.records.extract_if(|_, place| gone(place));
-            return names.map(|(name, _)| name).collect();
+            kept.records
+                .retain(|_, place| place.generation != generation);
+            return before - kept.records.len();
         };
-        let mut gone = Vec::new();
         for entry in entries {
             if is_at(&kept, generation, entry).is_some() {
                 kept.records.remove(&entry.name);
-                gone.push(entry.name);
             }
         }
-        gone
+        before - kept.records.len()
     }
 
     /// Nothing is there any more.

@@ -2,8 +2,7 @@
 //!
 //! New records go to young extents, a tenth of the whole; when one of these is given up, what was read meanwhile moves
 //! to the old ones, and so does, when an old one is given up, what was read since it came there. So what is read once
-//! sweeps through a tenth and no more. What was given up unread and comes again goes to the old ones at once: its
-//! readers are just further apart (S3-FIFO, SOSP 2023).
+//! sweeps through a tenth and no more.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,7 +11,6 @@ use std::time::SystemTime;
 
 use super::directory::Directory;
 use super::extent::{Entry, Extent, Found, Ring, index_pages};
-use super::ghost::Ghost;
 use super::index::Index;
 use super::pages::{self, Pages};
 use super::record::{self, Head, PAGE};
@@ -66,7 +64,6 @@ pub struct Writer {
     open: [Option<Open>; 2],
     /// What was given up and could not be deleted.
     left: Vec<Sealed>,
-    ghost: Ghost,
     staging: Pages,
     evicted: Box<dyn Fn() + Send>,
 }
@@ -96,7 +93,6 @@ impl Writer {
             sealed: [VecDeque::new(), VecDeque::new()],
             open: [None, None],
             left: Vec::new(),
-            ghost: Ghost::default(),
             staging: Pages::new(PAGE + (CHUNK_SIZE as usize).next_multiple_of(PAGE)),
             evicted,
         };
@@ -148,11 +144,7 @@ impl Writer {
         {
             return Ok(());
         }
-        let ring = if self.ghost.take(name) {
-            Ring::Old
-        } else {
-            Ring::Young
-        };
+        let ring = Ring::Young;
         let pages = record::pages(record.bytes.len() as u32);
         if pages + index_pages(1) > self.extent_size {
             return Ok(());
@@ -204,7 +196,6 @@ impl Writer {
         extents.extend(self.sealed.iter_mut().flat_map(std::mem::take));
         self.left.append(&mut extents);
         self.delete_what_is_left();
-        self.ghost = Ghost::default();
     }
 
     fn extent_bytes(&self) -> u64 {
@@ -349,11 +340,8 @@ impl Writer {
         let lost = self
             .index
             .remove(extent.home.generation, entries.as_deref());
-        for name in lost {
+        for _ in 0..lost {
             (self.evicted)();
-            if extent.ring == Ring::Young {
-                self.ghost.add(name, self.index.len());
-            }
         }
     }
 
