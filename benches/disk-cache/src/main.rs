@@ -3,7 +3,12 @@
 //!
 //! `cargo run --release [DIRECTORY]`: the directory, ./cache.tmp where none is named, must be on a real disk.
 
+#![allow(dead_code, reason = "not all of a room is used here")]
+
+mod cache;
 mod foyers;
+mod ids;
+mod object;
 mod own;
 
 use std::path::{Path, PathBuf};

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use lockgate::cache::disk::{DiskCache, DiskConfig, Watcher};
-use lockgate::cache::{CHUNK_SIZE, ChunkKey};
-use lockgate::ids::StorageId;
-use lockgate::object::{ETag, ObjectLocation, ObjectMeta, ObjectVersion};
+use crate::cache::disk::{DiskCache, DiskConfig, Watcher};
+use crate::cache::{CHUNK_SIZE, ChunkKey};
+use crate::ids::StorageId;
+use crate::object::{ETag, ObjectLocation, ObjectMeta, ObjectVersion};
 
 use crate::{CAPACITY, Disk};
 

@@ -65,6 +65,8 @@ pub struct Found {
     pub end: usize,
     /// Whether an index follows there.
     pub sealed: bool,
+    /// How long the file is.
+    pub bytes: u64,
 }
 
 impl Ring {
@@ -261,13 +263,15 @@ impl Extent {
     /// # Errors
     /// The system's own.
     pub fn find(&self) -> io::Result<Found> {
-        let pages = u32::try_from(self.file.metadata()?.len() / PAGE as u64);
+        let bytes = self.file.metadata()?.len();
+        let pages = u32::try_from(bytes / PAGE as u64);
         // No extent is so long.
         let pages = pages.map_err(io::Error::other)?;
-        match self.sealed(pages)? {
-            Some(found) => Ok(found),
-            None => self.scan(pages),
-        }
+        let found = match self.sealed(pages)? {
+            Some(found) => found,
+            None => self.scan(pages)?,
+        };
+        Ok(Found { bytes, ..found })
     }
 
     fn sealed(&self, pages: u32) -> io::Result<Option<Found>> {
@@ -304,6 +308,7 @@ impl Extent {
             entries,
             end: first,
             sealed: true,
+            bytes: 0,
         }))
     }
 

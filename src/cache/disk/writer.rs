@@ -96,36 +96,34 @@ impl Writer {
             staging: Pages::new(PAGE + (CHUNK_SIZE as usize).next_multiple_of(PAGE)),
             evicted,
         };
+        let newest = |ring| {
+            let of_ring = extents.iter().filter(|(extent, _)| extent.ring == ring);
+            of_ring.map(|(extent, _)| extent.home.generation).max()
+        };
+        let newest = [newest(Ring::Young), newest(Ring::Old)];
         for (extent, found) in extents {
-            writer.take_over(extent, found);
+            let is_newest = newest.contains(&Some(extent.home.generation));
+            writer.take_over(extent, found, is_newest);
         }
         writer.make_room(0);
         writer
     }
 
-    /// One that is not full is written on: restarts would otherwise leave many small ones.
-    fn take_over(&mut self, extent: Arc<Extent>, found: Found) {
-        let ring = extent.ring as usize;
-        let open = Open {
+    /// The newest of a ring is written on: restarts would otherwise leave many small ones. What a kill left without its
+    /// index gets one, so that the next start need not look for it.
+    fn take_over(&mut self, extent: Arc<Extent>, found: Found, is_newest: bool) {
+        let ring = extent.ring;
+        if (found.sealed && !is_newest) || extent.cut(found.end).is_err() {
+            self.sealed[ring as usize].push_back((extent, found.bytes));
+            return;
+        }
+        self.open[ring as usize] = Some(Open {
             page: found.end,
             entries: found.entries,
             extent,
-        };
-        // Without a write nothing but the index is lost, and that is found out about again.
-        if let Err(error) = self.seal_up(ring) {
+        });
+        if !is_newest && let Err(error) = self.seal_up(ring as usize) {
             tracing::debug!(%error, "an extent of the disk cache stays unsealed");
-        }
-        match open.extent.cut(open.page) {
-            Ok(()) => self.open[ring] = Some(open),
-            Err(_) => {
-                let index = if found.sealed {
-                    index_pages(open.entries.len())
-                } else {
-                    0
-                };
-                let bytes = ((open.page + index) * PAGE) as u64;
-                self.sealed[ring].push_back((open.extent, bytes));
-            }
         }
     }
 

@@ -46,6 +46,35 @@ fn a_smaller_capacity_holds_from_the_start_on() {
     }
 }
 
+#[test]
+fn a_restart_leaves_what_is_sealed_as_it_is_and_no_small_extents_behind() {
+    let disk = Disk::new(8 << 20);
+    let cache = disk.open();
+    for n in 0..60 {
+        keep_now(&cache, &format!("k{n}"), 60_000);
+    }
+    drop(cache);
+    let look = || {
+        let files = disk.files().into_iter();
+        files.map(|file| {
+            let modified = std::fs::metadata(&file).and_then(|file| file.modified());
+            (file, modified.expect("there"))
+        })
+    };
+    let before: Vec<_> = look().collect();
+    assert!(before.len() > 5);
+    for n in 0..3 {
+        let cache = disk.open();
+        assert_eq!(cache.len(), 60 + n);
+        keep(&cache, &format!("later{n}"), 10);
+        drop(cache);
+    }
+    let after: Vec<_> = look().collect();
+    assert_eq!(after.len(), before.len());
+    let as_it_was = before.iter().filter(|file| after.contains(file)).count();
+    assert_eq!(as_it_was, before.len() - 1, "all but the newest");
+}
+
 const OBJECTS: usize = 3_000;
 const LENGTH: usize = 4_000;
 
