@@ -197,7 +197,7 @@ impl Fetch {
             {
                 continue;
             }
-            let missing = writer.position..window.range().end;
+            let missing = writer.position..self.end_of_run(&writer);
             let attempt = self
                 .bring(missing, answer.take(), &tries, &mut writer)
                 .await;
@@ -235,6 +235,16 @@ impl Fetch {
             return poured;
         };
         pour(fetched, writer).await
+    }
+
+    /// Up to where storage is asked: the tier below may have what comes after a chunk that it lost.
+    fn end_of_run(&self, writer: &Writer<'_>) -> u64 {
+        let end = writer.window.range().end;
+        let next = plan::chunk_index(writer.position) + 1..plan::chunk_index(end - 1) + 1;
+        let below = next
+            .into_iter()
+            .find(|index| self.lower.has(&self.key(*index)));
+        below.map_or(end, |index| plan::chunk_range(index, end).start)
     }
 
     fn key(&self, index: u64) -> ChunkKey {

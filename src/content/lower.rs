@@ -2,8 +2,8 @@
 //!
 //! A disk that fails, hangs or is not there is a miss.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -19,6 +19,8 @@ use crate::telemetry::{CacheResult, Metrics, Tier};
 const READS: usize = 32;
 /// Who has waited so long for a chunk asks storage for it, which is hardly slower.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a disk that was too slow is left alone: each that waited for it waited for nothing.
+const PAUSE: Duration = Duration::from_secs(10);
 /// An age past every bound: of what was vouched for at a time that is still to come, by a clock that was set back.
 const AGES: Duration = Duration::from_secs(10 * 365 * 86_400);
 
@@ -27,6 +29,7 @@ const AGES: Duration = Duration::from_secs(10 * 365 * 86_400);
 pub(super) struct Lower {
     disk: Option<Arc<DiskCache>>,
     reads: Arc<Semaphore>,
+    slow_at: Arc<Mutex<Option<Instant>>>,
     metrics: Arc<Metrics>,
 }
 
@@ -35,19 +38,30 @@ impl Lower {
         Self {
             disk,
             reads: Arc::new(Semaphore::new(READS)),
+            slow_at: Arc::default(),
             metrics,
         }
     }
 
-    /// Whether a chunk is there, as far as that is known without looking.
+    /// Whether a chunk is there, as far as that is known without looking, and it is worth to look.
     pub(super) fn has(&self, key: &ChunkKey) -> bool {
-        self.disk.as_ref().is_some_and(|disk| disk.has(key))
+        let disk = self.disk.as_ref();
+        disk.is_some_and(|disk| disk.has(key) && !self.is_slow())
+    }
+
+    fn is_slow(&self) -> bool {
+        self.slow_at().is_some_and(|at| at.elapsed() < PAUSE)
+    }
+
+    fn slow_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        // No code panics while it holds the lock.
+        self.slow_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A chunk, in the memory that suits `chunks`.
     pub(super) async fn read(&self, key: &ChunkKey, chunks: &Arc<dyn ChunkStore>) -> Option<Chunk> {
         let disk = self.disk.clone()?;
-        let read = if disk.has(key) {
+        let read = if self.has(key) {
             let (key, chunks) = (key.clone(), chunks.clone());
             let take = move |bytes: &[u8]| chunks.begin(bytes.len()).filled_with(bytes);
             self.ask(move || disk.read(&key, take)).await.flatten()
@@ -79,13 +93,14 @@ impl Lower {
     pub(super) async fn recall(&self, location: &ObjectLocation, index: u64) -> Option<Known> {
         let disk = self.disk.clone()?;
         // Most of what is not in memory is not here either: nothing is read then.
-        let Some(place) = disk.place(location, index) else {
+        let place = disk.place(location, index).filter(|_| !self.is_slow());
+        let Some(place) = place else {
             self.metrics.cache_request(Tier::Disk, CacheResult::Miss);
             return None;
         };
         let recalled = self.ask(move || disk.recall(&place)).await.flatten()?;
         let age = SystemTime::now().duration_since(recalled.kept_at);
-        let vouched_at = std::time::Instant::now().checked_sub(age.unwrap_or(AGES))?;
+        let vouched_at = Instant::now().checked_sub(age.unwrap_or(AGES))?;
         Some(Known {
             version: Arc::new(ObjectVersion {
                 location: location.clone(),
@@ -119,7 +134,13 @@ impl Lower {
             let done = spawn_blocking(move || (work(), drop(turn)).0);
             done.await.ok()
         };
-        timeout(PATIENCE, asked).await.ok().flatten()
+        let Ok(answer) = timeout(PATIENCE, asked).await else {
+            if self.slow_at().replace(Instant::now()).is_none() {
+                tracing::warn!("the disk cache is slow to read, and is left alone now and then");
+            }
+            return None;
+        };
+        answer
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use super::*;
 
 /// So often where nothing else is said.
-const KILLS: usize = 50;
+const KILLS: usize = 20;
 const DIRECTORY: &str = "LOCKGATE_TEST_DIRECTORY";
 const ROUND: &str = "LOCKGATE_TEST_ROUND";
 /// Small, so that extents are sealed, moved from and given up all the time.
@@ -108,7 +108,7 @@ fn whatever_moment_it_is_killed_at_what_was_kept_is_there_and_right() {
                 served += 1;
             }
         }
-        let old = all.len().saturating_sub(300);
+        let old = all.len().saturating_sub(100);
         all.drain(..old);
     }
     println!(
