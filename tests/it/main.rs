@@ -38,5 +38,6 @@ mod tls;
 mod upstream;
 mod values;
 mod volumes;
+mod warm;
 mod who_may_see;
 mod windows;
