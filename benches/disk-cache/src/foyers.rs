@@ -35,7 +35,8 @@ impl Foyers {
                 .with_engine_config(
                     BlockEngineConfig::new(device)
                         .with_block_size(64 << 20)
-                        .with_buffer_pool_size(64 << 20),
+                        .with_buffer_pool_size(64 << 20)
+                        .with_submit_queue_size_threshold(256 << 20),
                 )
                 .build()
                 .await
@@ -50,26 +51,37 @@ impl Foyers {
 }
 
 fn key(number: usize) -> String {
-    format!("recordings/1/acme-recordings/datasets/production/2026/{number}.mp4/5d41402abc4b2a76b9719d911017c592")
+    format!(
+        "recordings/1/acme-recordings/datasets/production/2026/{number}.mp4/5d41402abc4b2a76b9719d911017c592"
+    )
 }
 
 impl Disk for Foyers {
     fn keep(&mut self, number: usize, bytes: &[u8]) {
         // What comes faster than it is written, foyer drops.
-        while self.kept.saturating_sub(self.cache.statistics().disk_write_bytes()) > 24 << 20 {
+        while self
+            .kept
+            .saturating_sub(self.cache.statistics().disk_write_bytes())
+            > 24 << 20
+        {
             std::thread::sleep(Duration::from_micros(200));
         }
         self.kept += bytes.len();
         let _runtime = self.runtime.enter();
-        self.cache.insert(key(number), Bytes::copy_from_slice(bytes));
+        self.cache
+            .insert(key(number), Bytes::copy_from_slice(bytes));
     }
 
     fn read(&mut self, number: usize) -> usize {
-        let entry = self.runtime.block_on(async { self.cache.get(&key(number)).await });
+        let entry = self
+            .runtime
+            .block_on(async { self.cache.get(&key(number)).await });
         entry.ok().flatten().map_or(0, |entry| entry.value().len())
     }
 
     fn close(self: Box<Self>) {
-        self.runtime.block_on(self.cache.close()).expect("it closes");
+        self.runtime
+            .block_on(self.cache.close())
+            .expect("it closes");
     }
 }

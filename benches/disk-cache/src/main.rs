@@ -71,12 +71,17 @@ fn one(engine: &str, step: &str, directory: &Path, length: usize, count: usize) 
             return format!("{:.2}", (cpu_seconds() - cpu) / gigabytes);
         }
         "read" => {
-            let there = (0..count).filter(|number| disk.read(*number) == length).count();
+            let there = (0..count)
+                .filter(|number| disk.read(*number) == length)
+                .count();
             assert!(there * 100 >= count * 95, "{there} of {count} are there");
             format!("{:.2}", (cpu_seconds() - cpu) / gigabytes)
         }
         "restart" => format!("{:.0}", opened.as_secs_f64() * 1e3),
-        _ => format!("{:.0}", opened_with.saturating_sub(memory) as f64 / count as f64),
+        _ => format!(
+            "{:.0}",
+            opened_with.saturating_sub(memory) as f64 / count as f64
+        ),
     };
     disk.close();
     said
@@ -91,15 +96,27 @@ fn all(directory: &Path) {
                 let place: PathBuf = directory.join(engine);
                 let _ = std::fs::remove_dir_all(&place);
                 std::fs::create_dir_all(&place).expect("made");
-                for (row, step) in ["write", "read", "restart", "memory"].into_iter().enumerate() {
+                for (row, step) in ["write", "read", "restart", "memory"]
+                    .into_iter()
+                    .enumerate()
+                {
                     rows[row][column].push(child(engine, step, &place, length, count));
                 }
                 let _ = std::fs::remove_dir_all(&place);
             }
         }
-        let names = ["written, CPU s/GB", "read, CPU s/GB", "restart, ms", "memory, B a record"];
+        let names = [
+            "written, CPU s/GB",
+            "read, CPU s/GB",
+            "restart, ms",
+            "memory, B a record",
+        ];
         for (name, [own, foyer]) in names.into_iter().zip(rows) {
-            println!("| {length} B × {count} | {name} | {} | {} |", own.join(" / "), foyer.join(" / "));
+            println!(
+                "| {length} B × {count} | {name} | {} | {} |",
+                own.join(" / "),
+                foyer.join(" / ")
+            );
         }
     }
     let _ = std::fs::remove_dir_all(directory);
@@ -128,6 +145,9 @@ fn cpu_seconds() -> f64 {
 /// Resident memory in bytes (proc(5), statm).
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok());
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<usize>().ok());
     pages.unwrap_or(0) * 4096
 }

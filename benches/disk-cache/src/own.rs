@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use crate::cache::disk::{DiskCache, DiskConfig, Watcher};
 use crate::cache::{CHUNK_SIZE, ChunkKey};
 use crate::ids::StorageId;
 use crate::object::{ETag, ObjectLocation, ObjectMeta, ObjectVersion};
+use bytes::Bytes;
 
 use crate::{CAPACITY, Disk};
 
@@ -63,11 +63,16 @@ impl Disk for Own {
                 version: version.clone(),
                 index: index as u64,
             };
-            // As a window that was received would be: memory of its own.
-            while self.0.waiting() > 16 << 20 {
+            // What comes faster than it is written is not kept.
+            while self.0.waiting() > (16 << 20).min(500 * chunk.len() as u64) {
                 std::thread::sleep(std::time::Duration::from_micros(200));
             }
-            self.0.keep(&key, Bytes::copy_from_slice(chunk), &meta, SystemTime::now());
+            self.0.keep(
+                &key,
+                Bytes::copy_from_slice(chunk),
+                &meta,
+                SystemTime::now(),
+            );
         }
     }
 
