@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::support::content::Pattern;
 use crate::support::gateway::{Gateway, Setup};
+use crate::support::process::Serving;
 use crate::support::store::Store;
 use crate::support::uri;
 use crate::support::wild_store::WildStore;
@@ -306,4 +307,25 @@ async fn after_a_restart_while_storage_is_down_what_is_on_disk_is_served_with_it
 async fn what_is_on_disk_is_believed_in_no_longer_than_was_set() {
     let (_store, gateway, _disk, content) = down_after_a_restart("0s").await;
     assert_eq!(read(&gateway, "a.mp4", content).await.0, 503);
+}
+
+#[tokio::test]
+async fn the_process_reaches_its_cache_from_within_the_sandbox_and_writes_what_waits_at_the_end() {
+    let site = Site::new().await;
+    let content = site.put("a.mp4", 1);
+    let mut gets = Vec::new();
+    for _ in 0..2 {
+        let mut serving = Serving::start(site.setup()).await;
+        let reply = serving.client.get(path("a.mp4")).by("anna").send().await;
+        assert_eq!(reply.compare(content, 0).await, (LENGTH, true));
+        serving.signal("TERM");
+        assert_eq!(serving.ended().await.code(), Some(0));
+        let log = serving.written("stderr");
+        assert!(!log.contains("going on without it"), "{log}");
+        let files = site.extents().into_iter();
+        let lengths = files.map(|file| std::fs::metadata(file).expect("there").len());
+        assert!(lengths.sum::<u64>() > LENGTH);
+        gets.push(site.gets("a.mp4"));
+    }
+    assert_eq!(gets[0], gets[1], "the second process had it from disk");
 }
