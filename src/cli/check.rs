@@ -4,6 +4,7 @@
 
 pub(super) mod advice;
 mod azure;
+mod disk;
 mod gcs;
 mod label_studio;
 mod local;
@@ -114,6 +115,7 @@ async fn configuration(file: &Path, loaded: &Loaded) -> Vec<Step> {
     if let Some(auth) = &config.auth {
         steps.push(keys(auth).await);
     }
+    steps.extend(config.disk.as_ref().map(disk::check));
     steps
 }
 

@@ -168,10 +168,8 @@ pub struct Cache {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Disk {
-    #[serde(rename = "path")]
-    pub _path: PathBuf,
-    #[serde(rename = "capacity")]
-    pub _capacity: ByteSize,
+    pub path: PathBuf,
+    pub capacity: ByteSize,
 }
 
 #[derive(Debug, Default, Deserialize)]

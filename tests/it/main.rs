@@ -13,6 +13,7 @@ mod cli;
 mod clients_misbehave;
 mod conditions;
 mod conformance;
+mod disk_cache;
 mod fairness;
 mod fleet;
 mod gcs;
