@@ -36,7 +36,10 @@ pub fn said(output: &Output) -> String {
 
 #[test]
 fn every_verb_has_help_with_an_example() {
-    for verb in ["serve", "demo", "check", "explain", "token", "setup", "ls"] {
+    for verb in [
+        "serve", "demo", "check", "explain", "token", "setup", "ls", "db", "grant", "revoke",
+        "members",
+    ] {
         let output = run(&[verb, "--help"]);
         assert!(output.status.success(), "{verb}: {}", said(&output));
         assert!(

@@ -35,6 +35,9 @@ use connection::{Connector, Questions};
 pub use error::PostgresError;
 use question::Question;
 
+/// Every question that is put, `$1` the subject, `$2` their groups, `$3` the URI, `$4` the task, the project or the rule.
+pub const QUESTIONS: [&str; 3] = question::ALL;
+
 /// What is remembered, in bytes: some 20,000 answers, a few hundred annotators' pages.
 const MEMORY: u64 = 32 << 20;
 /// How long a failure stands for the same question: who asks again at once gets the same.
