@@ -21,12 +21,13 @@ use super::tls;
 use crate::project::MediaRule;
 
 /// For a connection and all of its hosts.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For an answer: a question is looked up by keys, and takes a fraction of a millisecond.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a question waits for a connection that others use.
 const TURN_TIMEOUT: Duration = Duration::from_secs(2);
-/// After a time-out nobody waits for another one for so long: a page of thumbnails would wait for each of its pictures.
+/// After a time-out one question a second is put, and nobody else waits: a page of thumbnails would wait for each of
+/// its pictures.
 const REST: Duration = Duration::from_secs(1);
 /// The server gives up what nobody waits for any more; compiling a plan costs more than such a question. Whether the
 /// server takes writes tells a standby, and must not be hidden by a role that writes nothing.
@@ -109,8 +110,9 @@ impl Questions {
             self.drop_idle();
             tried = self.try_ask(question, rule).await;
         }
-        if let Err(PostgresError::TimedOut) = tried {
-            *self.lock() = Some(Instant::now());
+        match tried {
+            Err(PostgresError::TimedOut) => *self.lock() = Some(Instant::now()),
+            Ok(_) | Err(_) => self.wake(),
         }
         tried
     }
@@ -137,8 +139,14 @@ impl Questions {
         answer
     }
 
+    /// Whether not to ask. After each rest one asks, and the others rest on until that one has its answer.
     fn rests(&self) -> bool {
-        self.lock().is_some_and(|since| since.elapsed() < REST)
+        let mut timed_out = self.lock();
+        let rests = timed_out.is_some_and(|since| since.elapsed() < REST);
+        if timed_out.is_some() && !rests {
+            *timed_out = Some(Instant::now());
+        }
+        rests
     }
 
     /// Time-outs from before do not count any more.

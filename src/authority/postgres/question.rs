@@ -112,8 +112,8 @@ impl Question {
     /// What it and its answer take in memory, about, in bytes.
     pub fn weight(&self) -> u32 {
         let names = self.groups.iter().map(|group| group.len() + 32);
-        // The parts of a URI are not longer than what they were parsed from; ids and storages are short.
-        let length = 1024 + names.sum::<usize>() + self.uri.file_name().len() * 2;
+        // A URI's parts are shared by whoever has it; ids and storages are short.
+        let length = 1024 + names.sum::<usize>() + self.uri.to_string().len();
         u32::try_from(length).unwrap_or(u32::MAX)
     }
 

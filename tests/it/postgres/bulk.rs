@@ -11,9 +11,9 @@ use crate::support::eventually;
 use crate::support::postgres::{OWNER, Postgres};
 
 const TASKS: &str = "
-insert into lockgate.task select 'bulk ' || n, '1' from generate_series(1, 100000) n;
-insert into lockgate.task_media select 'bulk ' || n, 0, 's3://media/' || n || '.mp4' from generate_series(1, 100000) n;
-insert into lockgate.task_assignee select 'bulk ' || n, 'bo' from generate_series(1, 100000) n;";
+insert into lockgate.task select 'bulk-' || n, '1' from generate_series(1, 100000) n;
+insert into lockgate.task_media select 'bulk-' || n, 0, 's3://media/' || n || '.mp4' from generate_series(1, 100000) n;
+insert into lockgate.task_assignee select 'bulk-' || n, 'bo' from generate_series(1, 100000) n;";
 
 /// Counts the notifications that come.
 async fn listen(postgres: &Postgres) -> (tokio_postgres::Client, Arc<AtomicUsize>) {
@@ -49,13 +49,13 @@ async fn a_bulk_change_of_100_000_tasks_is_one_notification_a_statement_and_in_f
         client.batch_execute("select").await.expect("it answers");
         heard.swap(0, Ordering::SeqCst)
     };
-    assert_eq!(on_task(&gateway, "bo", "bulk 5", "a.mp4").await, 403);
+    assert_eq!(on_task(&gateway, "bo", "bulk-5", "a.mp4").await, 403);
     postgres.sql(TASKS).await;
     // One transaction, one project: the same word is said once.
     assert_eq!(all_heard().await, 1);
     store.put("media", "5.mp4", b"five".to_vec(), None);
     eventually("bo sees it", async || {
-        (on_task(&gateway, "bo", "bulk 5", "5.mp4").await == 200).then_some(())
+        (on_task(&gateway, "bo", "bulk-5", "5.mp4").await == 200).then_some(())
     })
     .await;
     postgres
@@ -63,7 +63,7 @@ async fn a_bulk_change_of_100_000_tasks_is_one_notification_a_statement_and_in_f
         .await;
     assert_eq!(all_heard().await, 1);
     eventually("bo does not", async || {
-        (on_task(&gateway, "bo", "bulk 5", "5.mp4").await == 403).then_some(())
+        (on_task(&gateway, "bo", "bulk-5", "5.mp4").await == 403).then_some(())
     })
     .await;
     // A hundred projects are one word for all.
