@@ -24,6 +24,7 @@ use crate::project::{MediaRule, Place, Project, Task};
 
 pub use crate::auth::label_studio::LabelStudioConfig;
 pub use postgres::PostgresConfig;
+pub use tasks::media_of;
 
 /// What the request is about, as its route says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,6 +16,12 @@ use crate::telemetry::{
     TraceContext,
 };
 
+/// nginx's number for a client that left before it was answered. HTTP has none, for nobody is sent it; without one the
+/// line would say 0, and the metrics the lowest code that they know.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+/// Lockgate cut the connection before it had answered.
+const CUT_OFF: u16 = 503;
+
 /// Where requests are recorded.
 #[derive(Clone)]
 pub struct Recorder {
@@ -169,6 +175,15 @@ impl Exchange {
         });
     }
 
+    /// Nobody was answered.
+    fn unanswered(&mut self) {
+        self.dropped();
+        self.record.status = match self.record.aborted {
+            Some(Abort::Drained) => CUT_OFF,
+            Some(_) | None => CLIENT_CLOSED_REQUEST,
+        };
+    }
+
     /// The body ended early. The first reason stays.
     pub fn aborted(&mut self, reason: Abort) {
         if self.record.aborted.is_none() {
@@ -197,6 +212,9 @@ fn without_password(uri: &MediaUri) -> String {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if self.record.status == 0 {
+            self.unanswered();
+        }
         let record = &mut self.record;
         record.duration = self.begun.elapsed();
         let metrics = &self.recorder.metrics;

@@ -38,4 +38,5 @@ mod tls;
 mod upstream;
 mod values;
 mod volumes;
+mod warm;
 mod who_may_see;
