@@ -190,7 +190,7 @@ mod tests {
     fn a_url_that_is_not_understood_is_not_repeated() {
         for url in [
             "mysql://u:hidden@h/d",
-            "postgres://u:hid?den=x@h/d",
+            "postgres://u:hidden@h/d?hid=den",
             "postgres://u:hidden@h:port/d",
             "postgres://",
             "hidden",
