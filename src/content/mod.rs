@@ -20,19 +20,24 @@ mod window;
 mod windows;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
+
 use crate::backend::{Backend, BackendError, Presign, PresignOptions, PresignedUrl};
-use crate::cache::{CHUNK_SIZE, CacheStatus, ChunkStore};
+use crate::cache::{CacheStatus, ChunkStore};
 use crate::ids::StorageId;
 use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
 use crate::range::ByteRange;
 use crate::resolve::ResolvedObject;
-use crate::telemetry::{Metrics, Tier};
+use crate::telemetry::{Metrics, Tier, TraceContext};
 use object::Object;
-use open::{Answered, Question};
+use open::{Answered, Opening, Question};
 use outage::Outage;
+use plan::Wanted;
+pub use plan::{Extent, WINDOW_SIZE};
 use single_flight::SingleFlight;
 use slots::Slots;
 pub use stream::ContentStream;
@@ -40,11 +45,14 @@ use tasks::Tasks;
 use windows::Windows;
 
 /// A position past this is in no object; no store has one of 2^63 bytes, and some ignore a range that begins there.
-const MAX_POSITION: u64 = i64::MAX as u64 - CHUNK_SIZE;
+const MAX_POSITION: u64 = i64::MAX as u64 - WINDOW_SIZE;
 /// How often somebody asks again whose question was given up as they came.
 const MAX_ASKS: usize = 3;
 /// How many objects' metadata are remembered (about 500 bytes each).
-const MAX_METADATA: u64 = 200_000;
+const MAX_METADATA: usize = 200_000;
+/// How many windows may be read ahead at once: half of what one storage may have under way, so that who waits for bytes
+/// finds a slot, and 256 MiB at most.
+const MAX_AHEAD: usize = 32;
 
 /// The `[cache]` section's part that this room wants; `config` fills it in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,20 +79,25 @@ pub enum ContentError {
 }
 
 /// What the client will read first: it decides which request to storage answers two questions at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FirstRead {
     /// No byte (HEAD), or bytes counted from an end that is not known yet.
     Unknown,
-    /// From this position on.
-    At(u64),
+    /// These, as far as the object has them, to their end or maybe not.
+    At(Range<u64>, Extent),
 }
 
 impl FirstRead {
-    /// The chunk that is read first, where that is known.
-    fn index(self) -> Option<u64> {
+    fn wanted(self) -> Option<Wanted> {
         match self {
-            Self::At(position) if position <= MAX_POSITION => Some(plan::chunk_index(position)),
-            Self::At(_) | Self::Unknown => None,
+            Self::At(range, extent) if range.start <= MAX_POSITION && !range.is_empty() => {
+                Some(Wanted {
+                    begun_at: range.start,
+                    left: range,
+                    extent,
+                })
+            }
+            Self::At(..) | Self::Unknown => None,
         }
     }
 }
@@ -113,9 +126,10 @@ impl Store {
 /// What survives a reload of the configuration: the cache, what is known of objects, the fetches under way.
 pub struct Shelf {
     chunks: Arc<dyn ChunkStore>,
-    known: moka::sync::Cache<ObjectLocation, Known>,
+    known: quick_cache::sync::Cache<ObjectLocation, Known>,
     opens: SingleFlight<(ObjectLocation, Option<u64>), Result<Answered, BackendError>>,
     windows: Arc<Windows>,
+    ahead: Arc<Semaphore>,
     tasks: Tasks,
     metrics: Arc<Metrics>,
 }
@@ -125,9 +139,10 @@ impl Shelf {
     pub fn new(chunks: Arc<dyn ChunkStore>, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             chunks,
-            known: moka::sync::Cache::new(MAX_METADATA),
+            known: quick_cache::sync::Cache::new(MAX_METADATA),
             opens: SingleFlight::default(),
             windows: Arc::default(),
+            ahead: Arc::new(Semaphore::new(MAX_AHEAD)),
             tasks: Tasks::default(),
             metrics,
         })
@@ -144,11 +159,16 @@ impl Shelf {
         }
     }
 
+    /// No longer believes in what is known of an object.
+    fn forget(&self, location: &ObjectLocation) {
+        self.known.remove(location);
+    }
+
     /// Forgets every chunk and what is known of every object: the next request asks storage. What is being fetched goes
     /// on, and is kept. Gives how many bytes of chunks were kept.
     pub fn purge(&self) -> u64 {
         let bytes = self.chunks.bytes();
-        self.known.invalidate_all();
+        self.known.clear();
         self.windows.forget_finished();
         self.chunks.purge();
         bytes
@@ -180,8 +200,8 @@ impl Known {
 pub struct Opened {
     object: Object,
     status: CacheStatus,
-    /// The chunk whose fetch this opening began.
-    begun: Option<u64>,
+    /// The window whose fetch this opening began.
+    begun: Option<Arc<Opening>>,
     /// What storage failed with when it was asked for this opening, and the version believed in all the same.
     failure: Option<BackendError>,
 }
@@ -197,9 +217,14 @@ impl Opened {
         self.status
     }
 
-    /// The bytes of a range of this version.
-    pub fn stream(&self, range: &ByteRange) -> ContentStream {
-        ContentStream::new(self, range.range())
+    /// The bytes of a range of this version, which will be read to its end, or maybe not.
+    pub fn stream(&self, range: &ByteRange, extent: Extent) -> ContentStream {
+        self.clone().into_stream(range, extent)
+    }
+
+    /// The same, for the last who reads from it.
+    pub fn into_stream(self, range: &ByteRange, extent: Extent) -> ContentStream {
+        ContentStream::new(self, range.range(), extent)
     }
 }
 
@@ -213,7 +238,7 @@ struct Learned {
 
 /// The reader of all storages.
 pub struct Reader {
-    stores: HashMap<StorageId, Store>,
+    stores: HashMap<StorageId, Arc<Store>>,
     shelf: Arc<Shelf>,
     config: ContentConfig,
 }
@@ -225,8 +250,9 @@ impl Reader {
         shelf: Arc<Shelf>,
         config: ContentConfig,
     ) -> Self {
+        let stores = stores.into_iter();
         Self {
-            stores,
+            stores: stores.map(|(id, store)| (id, Arc::new(store))).collect(),
             shelf,
             config,
         }
@@ -238,17 +264,24 @@ impl Reader {
         &self,
         resolved: &ResolvedObject,
         first: FirstRead,
-        traceparent: Option<&str>,
+        trace: Option<TraceContext>,
     ) -> Result<Opened, ContentError> {
         let store = self.store(resolved)?;
         let location = resolved.location();
+        let known = self.shelf.known.get(location);
+        if let Some(known) = known
+            .as_ref()
+            .filter(|known| known.age() < self.config.metadata_max_age)
+        {
+            return Ok(self.remembered(store, known, trace));
+        }
         let question = Question {
             store: store.clone(),
             shelf: self.shelf.clone(),
             location: location.clone(),
-            known: self.shelf.known.get(location),
-            index: first.index(),
-            traceparent: traceparent.map(str::to_owned),
+            known,
+            wanted: first.wanted(),
+            trace,
         };
         let learned = self.learn(&question).await?;
         self.shelf
@@ -262,6 +295,24 @@ impl Reader {
         })
     }
 
+    /// An object of which enough is known.
+    fn remembered(&self, store: &Arc<Store>, known: &Known, trace: Option<TraceContext>) -> Opened {
+        let status = CacheStatus::Hit;
+        let metrics = &self.shelf.metrics;
+        metrics.cache_request(Tier::Metadata, status.into());
+        Opened {
+            object: Object {
+                known: known.clone(),
+                store: store.clone(),
+                shelf: self.shelf.clone(),
+                trace,
+            },
+            status,
+            begun: None,
+            failure: None,
+        }
+    }
+
     async fn learn(&self, question: &Question) -> Result<Learned, BackendError> {
         let remembered = |known: &Known, status, failure| Learned {
             answered: known.clone().into(),
@@ -270,9 +321,6 @@ impl Reader {
         };
         let known = question.known.as_ref();
         let max_age = self.config.metadata_max_age;
-        if let Some(known) = known.filter(|known| known.age() < max_age) {
-            return Ok(remembered(known, CacheStatus::Hit, None));
-        }
         let stale = known.filter(|known| known.age() < max_age + self.config.stale_if_error);
         let outage = &question.store.outage;
         if let Some(stale) = stale.filter(|_| outage.known().is_some()) {
@@ -306,7 +354,9 @@ impl Reader {
 
     /// Asks, or shares the answer of who asks already. A failure is not shared: who did not ask tries once.
     async fn ask(&self, question: &Question) -> Result<(Answered, bool), BackendError> {
-        let key = (question.location.clone(), question.index);
+        let wanted = question.wanted.as_ref();
+        let index = wanted.map(|wanted| plan::chunk_index(wanted.left.start));
+        let key = (question.location.clone(), index);
         let mut shared_failure = false;
         for _ in 0..MAX_ASKS {
             let asked = |interest| question.clone().answer(interest);
@@ -322,8 +372,7 @@ impl Reader {
                     shared_failure = true;
                 }
                 Some(Err(error)) => return Err(error),
-                Some(Ok(answered)) if leads => return Ok((answered, true)),
-                Some(Ok(answered)) => return Ok((answered.known.into(), false)),
+                Some(Ok(answered)) => return Ok((answered, leads)),
             }
         }
         Err(BackendError::Unavailable("the request was given up".into()))
@@ -341,7 +390,7 @@ impl Reader {
         Ok(presign.presign(resolved.location(), options).await?)
     }
 
-    fn store(&self, resolved: &ResolvedObject) -> Result<&Store, ContentError> {
+    fn store(&self, resolved: &ResolvedObject) -> Result<&Arc<Store>, ContentError> {
         let storage = &resolved.location().storage;
         self.stores
             .get(storage)

@@ -14,7 +14,7 @@ use super::content_type::ContentType;
 use super::credentials::credentials;
 use super::desk::Desk;
 use super::error::Failure;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Recorder};
 use super::gate::Gate;
 use super::limits::{Pace, RetryAfter};
 use super::listener::Peer;
@@ -26,7 +26,7 @@ use super::upstream::Hop;
 use crate::auth::Annotator;
 use crate::authority::Target;
 use crate::backend::{BackendError, PresignOptions};
-use crate::content::{ContentError, FirstRead, Opened};
+use crate::content::{ContentError, Extent, FirstRead, Opened, WINDOW_SIZE};
 use crate::ids::ProjectId;
 use crate::object::ObjectMeta;
 use crate::project::Delivery;
@@ -44,7 +44,7 @@ struct Permitted<'a> {
     object: ResolvedObject,
     project: Option<ProjectId>,
     admitted_at: Instant,
-    traceparent: String,
+    trace: TraceContext,
 }
 
 /// Answers GET and HEAD of media.
@@ -75,7 +75,6 @@ pub async fn answer(
     if !is_data(&parts.headers) {
         return Err(Failure::NotAcceptable);
     }
-    let traceparent = trace.child().header_value();
     let permitted = Permitted {
         desk,
         gate,
@@ -85,7 +84,7 @@ pub async fn answer(
         object,
         project,
         admitted_at,
-        traceparent,
+        trace: trace.child(),
     };
     let answered = match permitted.object.delivery() {
         Delivery::Redirect => permitted.redirect().await,
@@ -174,7 +173,7 @@ impl Permitted<'_> {
             return Ok(head.map(|()| Body::empty()));
         }
         let place = place.hold(range.len())?;
-        let body = self.body(&opened, &range, pace, exchange).await?;
+        let body = self.body(opened, &range, pace, exchange).await?;
         Ok(head.map(|()| body.held_by(place)))
     }
 
@@ -218,19 +217,39 @@ impl Permitted<'_> {
     async fn open(&self, first: FirstRead) -> Result<Opened, ContentError> {
         self.gate
             .reader
-            .open(&self.object, first, Some(&self.traceparent))
+            .open(&self.object, first, Some(self.trace))
             .await
     }
 
     /// What is read first, as far as the request tells.
     fn first_read(&self) -> FirstRead {
-        match self.request.range {
-            _ if self.request.head_only => FirstRead::Unknown,
-            None => FirstRead::At(0),
-            Some(RangeSpec::From { first_pos } | RangeSpec::FromTo { first_pos, .. }) => {
-                FirstRead::At(first_pos)
+        let range = match self.request.range {
+            _ if self.request.head_only => return FirstRead::Unknown,
+            None => 0..u64::MAX,
+            Some(RangeSpec::From { first_pos }) => {
+                let max = self.gate.delivery.max_range_size.unwrap_or(u64::MAX);
+                first_pos..first_pos.saturating_add(max)
             }
-            Some(RangeSpec::Suffix { .. }) => FirstRead::Unknown,
+            Some(RangeSpec::FromTo {
+                first_pos,
+                last_pos,
+            }) => first_pos..last_pos.saturating_add(1),
+            Some(RangeSpec::Suffix { .. }) => return FirstRead::Unknown,
+        };
+        let extent = self.extent(range.end - range.start);
+        FirstRead::At(range, extent)
+    }
+
+    /// How far `length` bytes are going to be read: a range that is open, or wider than a window, is what players ask
+    /// for, who stop when they have enough.
+    fn extent(&self, length: u64) -> Extent {
+        match self.request.range {
+            None => Extent::Bounded,
+            Some(RangeSpec::From { .. }) if self.gate.delivery.max_range_size.is_none() => {
+                Extent::Open
+            }
+            Some(_) if length > WINDOW_SIZE => Extent::Open,
+            Some(_) => Extent::Bounded,
         }
     }
 
@@ -254,14 +273,15 @@ impl Permitted<'_> {
     /// The body, whose first bytes are at hand before the head is sent: until then a failure has a status.
     async fn body(
         &self,
-        opened: &Opened,
+        opened: Opened,
         range: &ByteRange,
         pace: Pace,
         exchange: &mut Exchange,
     ) -> Result<Body, Failure> {
-        let mut content = opened.stream(range);
+        let extent = self.extent(range.len());
+        let mut content = opened.into_stream(range, extent);
         let first = content.next().await?.unwrap_or_default();
-        exchange.cached(opened.status().max(content.status()));
+        exchange.cached(content.status());
         let sent = first.len() as u64;
         pace.throttle(sent).await;
         if content.left() == 0 {
@@ -280,7 +300,7 @@ impl Permitted<'_> {
     fn recheck(&self) -> Recheck {
         Recheck {
             gate: self.desk.gate.clone(),
-            recorder: self.desk.recorder.clone(),
+            recorder: Recorder::clone(&self.desk.recorder),
             annotator: self.annotator.clone(),
             target: self.request.target.clone(),
             uri: self.request.uri.clone(),
