@@ -25,6 +25,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::AuthConfigError;
+use crate::authority::postgres::PostgresError;
 use crate::backend::http::HttpClientError;
 use crate::cache::disk::MAX_FILES;
 use crate::cache::memory::MemoryCache;
@@ -118,6 +119,9 @@ pub enum StartError {
     /// Label Studio cannot be asked for a reason that lies here.
     #[error("access.label_studio: {0}")]
     AskLabelStudio(std::io::Error),
+    /// The database cannot be asked for a reason that lies here.
+    #[error("access.postgres: {0}")]
+    Postgres(#[from] PostgresError),
     /// Tokens would have to be verified, and nothing says how.
     #[error("auth.jwt is missing")]
     NoTokens,

@@ -26,6 +26,7 @@ mod lifecycle;
 mod local_files;
 mod nginx;
 mod operations;
+mod postgres;
 mod process;
 mod ranges;
 mod real_label_studio;
