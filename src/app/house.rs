@@ -211,6 +211,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     if old.log != new.log {
         keys.push("log");
     }
+    if old.otlp != new.otlp {
+        keys.push("telemetry");
+    }
     keys
 }
 

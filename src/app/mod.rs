@@ -18,12 +18,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::{FutureExt, TryFutureExt};
 use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::AuthConfigError;
-use crate::backend::http::HttpClientError;
+use crate::backend::http::{HttpClient, HttpClientError};
 use crate::cache::memory::MemoryCache;
 use crate::config::{self, Loaded};
 use crate::content::Shelf;
@@ -36,8 +37,10 @@ use crate::serve::listener::Listener;
 use crate::serve::tls::{Tls, TlsError};
 use crate::serve::upstream::Tunnels;
 use crate::serve::{Desk, Front};
+use crate::telemetry::otlp::{self, Courier};
 use crate::telemetry::{
-    AccessLog, AccessLogError, AuditLog, AuditLogError, Destination, Metrics, Tier,
+    AccessLog, AccessLogError, AuditLog, AuditLogError, Destination, Metrics, OtlpConfig, Tier,
+    Traces,
 };
 use build::build;
 pub use build::{Parts, backend, storage_rules};
@@ -120,6 +123,9 @@ pub enum StartError {
     /// The application cannot be reached for a reason that lies here.
     #[error("server.upstream: {0}")]
     Upstream(HttpClientError),
+    /// The collector of traces cannot be reached for a reason that lies here.
+    #[error("telemetry.otlp: {0}")]
+    Collector(HttpClientError),
     /// An address cannot be listened at.
     #[error("cannot listen at {0}: {1}; is another process there?")]
     Listen(SocketAddr, std::io::Error),
@@ -156,10 +162,14 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         &metrics,
     )?);
     let audit = Arc::new(AuditLog::start(loaded.config.log.audit.as_ref(), &metrics)?);
+    let mut others = JoinSet::new();
+    let traces = traces(loaded.config.otlp.as_ref(), &metrics, &mut others)?;
     let recorder = Recorder {
         metrics: metrics.clone(),
         log,
         audit,
+        denials: Arc::default(),
+        traces,
         cut: CancellationToken::new(),
     };
     let evictions = metrics.clone();
@@ -224,7 +234,6 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
             shutdown.clone(),
             drain,
         );
-    let mut others = JoinSet::new();
     if let Some((_, admin)) = admin_listener {
         let (readiness, shelf) = (house.clone(), house.shelf.clone());
         let purge = Arc::new(move || shelf.purge());
@@ -295,9 +304,11 @@ impl Running {
         let cut = (&mut self.server).await.unwrap_or_default();
         self.desk.tunnels.close().await;
         self.admin_shutdown.cancel();
+        let Recorder {
+            log, audit, traces, ..
+        } = &self.house.recorder;
+        tokio::join!(log.close(), audit.close(), traces.close());
         self.others.abort_all();
-        let Recorder { log, audit, .. } = &self.house.recorder;
-        tokio::join!(log.close(), audit.close());
         cut
     }
 }
@@ -306,6 +317,26 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+/// Where spans are begun; who brings them to the collector is one of `others`.
+fn traces(
+    otlp: Option<&OtlpConfig>,
+    metrics: &Metrics,
+    others: &mut JoinSet<()>,
+) -> Result<Traces, StartError> {
+    let Some(otlp) = otlp else {
+        return Ok(Traces::off());
+    };
+    let client = HttpClient::new(None, otlp::TIMEOUT).map_err(StartError::Collector)?;
+    let post: Box<otlp::Post> = Box::new(move |request| {
+        let client = client.clone();
+        let sent = async move { client.fetch(request).await };
+        sent.map_err(|error| error.to_string()).boxed()
+    });
+    let (traces, courier) = Courier::new(otlp.clone(), metrics, post);
+    others.spawn(courier.run());
+    Ok(traces)
 }
 
 fn destination(access: &crate::config::AccessLog) -> Destination {

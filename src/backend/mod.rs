@@ -20,6 +20,7 @@ pub mod s3;
 pub mod signed;
 #[cfg(test)]
 pub(crate) mod stub;
+pub mod traced;
 
 use std::ops::Range;
 use std::pin::Pin;
@@ -32,6 +33,7 @@ use futures_util::Stream;
 
 use crate::object::{ETag, ObjectLocation, ObjectMeta};
 use crate::secret::Secret;
+use crate::telemetry::TraceContext;
 use retry::Tries;
 
 /// The bytes of one range as storage sends them. Ends with an error or after exactly the range's length.
@@ -69,8 +71,8 @@ pub struct Call<'a> {
     pub location: &'a ObjectLocation,
     /// On what condition storage shall answer.
     pub condition: Condition,
-    /// The W3C `traceparent` that is passed on.
-    pub traceparent: Option<&'a str>,
+    /// The trace that it belongs to, passed on as the W3C's `traceparent`.
+    pub trace: Option<TraceContext>,
     /// How often it was asked already.
     pub tries: Tries,
 }
@@ -81,7 +83,7 @@ impl<'a> Call<'a> {
         Self {
             location,
             condition: Condition::None,
-            traceparent: None,
+            trace: None,
             tries: Tries::default(),
         }
     }

@@ -14,6 +14,7 @@ use crate::backend::retry::{MAX_TRIES, Tries, pause};
 use crate::backend::{Backend, BackendError, ByteStream, Call, Condition, Conditional, Fetched};
 use crate::cache::{ChunkKey, ChunkStore};
 use crate::object::ObjectMeta;
+use crate::telemetry::TraceContext;
 
 /// An answer that is there already.
 pub struct Begun {
@@ -40,7 +41,7 @@ pub struct Fetch {
     /// The object's metadata in this version.
     pub meta: Arc<ObjectMeta>,
     /// Passed on to storage.
-    pub traceparent: Option<String>,
+    pub trace: Option<TraceContext>,
 }
 
 /// Fails its window when it goes before the window is whole: no reader waits for a fetch that is no more.
@@ -131,7 +132,7 @@ impl Fetch {
     async fn ask(&self, received: u64, tries: &Tries) -> Result<Fetched, BackendError> {
         let version = &self.key.version;
         let call = Call {
-            traceparent: self.traceparent.as_deref(),
+            trace: self.trace,
             tries: tries.clone(),
             ..Call::about(&version.location)
         }

@@ -29,7 +29,7 @@ use crate::ids::StorageId;
 use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
 use crate::range::ByteRange;
 use crate::resolve::ResolvedObject;
-use crate::telemetry::{Metrics, Tier};
+use crate::telemetry::{Metrics, Tier, TraceContext};
 use object::Object;
 use open::{Answered, Question};
 use outage::Outage;
@@ -238,7 +238,7 @@ impl Reader {
         &self,
         resolved: &ResolvedObject,
         first: FirstRead,
-        traceparent: Option<&str>,
+        trace: Option<TraceContext>,
     ) -> Result<Opened, ContentError> {
         let store = self.store(resolved)?;
         let location = resolved.location();
@@ -248,7 +248,7 @@ impl Reader {
             location: location.clone(),
             known: self.shelf.known.get(location),
             index: first.index(),
-            traceparent: traceparent.map(str::to_owned),
+            trace,
         };
         let learned = self.learn(&question).await?;
         self.shelf

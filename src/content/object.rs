@@ -8,6 +8,7 @@ use super::windows::Joined;
 use super::{ContentError, Known, Shelf, Store, plan};
 use crate::backend::BackendError;
 use crate::cache::{CacheStatus, ChunkKey};
+use crate::telemetry::TraceContext;
 
 /// One version of an object, and everything needed to read it.
 #[derive(Clone)]
@@ -15,7 +16,7 @@ pub(super) struct Object {
     pub(super) known: Known,
     pub(super) store: Store,
     pub(super) shelf: Arc<Shelf>,
-    pub(super) traceparent: Option<String>,
+    pub(super) trace: Option<TraceContext>,
 }
 
 impl Object {
@@ -57,7 +58,7 @@ impl Object {
             key: key.clone(),
             range: plan::chunk_range(index, self.known.meta.complete_length),
             meta: self.known.meta.clone(),
-            traceparent: self.traceparent.clone(),
+            trace: self.trace,
         };
         let filling = Filling::new(key, window.clone(), self.shelf.windows.clone());
         self.shelf

@@ -14,6 +14,7 @@ use crate::backend::retry::Tries;
 use crate::backend::{BackendError, Call, Condition, Conditional};
 use crate::cache::ChunkKey;
 use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
+use crate::telemetry::TraceContext;
 
 /// How long a version's metadata is taken from memory, however often its validator is confirmed meanwhile.
 const METADATA_LIFE: Duration = Duration::from_secs(300);
@@ -40,7 +41,7 @@ pub(super) struct Question {
     pub(super) location: ObjectLocation,
     pub(super) known: Option<Known>,
     pub(super) index: Option<u64>,
-    pub(super) traceparent: Option<String>,
+    pub(super) trace: Option<TraceContext>,
 }
 
 impl Question {
@@ -74,7 +75,7 @@ impl Question {
             known,
             store: self.store.clone(),
             shelf: self.shelf.clone(),
-            traceparent: self.traceparent.clone(),
+            trace: self.trace,
         }
     }
 
@@ -180,7 +181,7 @@ impl Question {
 
     fn call(&self) -> Call<'_> {
         Call {
-            traceparent: self.traceparent.as_deref(),
+            trace: self.trace,
             ..Call::about(&self.location)
         }
     }

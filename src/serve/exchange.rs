@@ -12,9 +12,12 @@ use crate::cache::CacheStatus;
 use crate::ids::{ProjectId, RequestId, StorageId, Subject, TaskId};
 use crate::media_uri::MediaUri;
 use crate::telemetry::{
-    Abort, AccessLog, AuditLog, Deed, InFlight, Method, Metrics, Reason, Record, Route,
-    TraceContext,
+    Abort, AccessLog, AuditLog, Deed, Denials, InFlight, Kind, Method, Metrics, Reason, Record,
+    Route, Span, TraceContext, Traces,
 };
+
+/// Bytes are counted as they go, so much at a time: an hour of video is no leap at its end.
+const COUNTED_AT_ONCE: u64 = 1 << 20;
 
 /// Where requests are recorded.
 #[derive(Clone)]
@@ -25,6 +28,10 @@ pub struct Recorder {
     pub log: Arc<AccessLog>,
     /// Who was shown what.
     pub audit: Arc<AuditLog>,
+    /// The last who were not, for people who look.
+    pub denials: Arc<Denials>,
+    /// Where the spans of traces go.
+    pub traces: Traces,
     /// Cancelled when what still runs is cut, at the end of the drain.
     pub cut: CancellationToken,
 }
@@ -34,6 +41,9 @@ pub struct Exchange {
     record: Record,
     asked_for: Option<MediaUri>,
     begun: Instant,
+    /// Bytes that the metrics have.
+    counted: u64,
+    span: Span,
     recorder: Recorder,
     _in_flight: InFlight,
 }
@@ -73,6 +83,8 @@ impl Exchange {
             record,
             asked_for: None,
             begun: Instant::now(),
+            counted: 0,
+            span: recorder.traces.begin(*trace, "request", Kind::Server),
             recorder: recorder.clone(),
             _in_flight: in_flight,
         }
@@ -135,7 +147,12 @@ impl Exchange {
     /// It is refused, for a reason that only the logs know.
     pub fn refused(&mut self, status: http::StatusCode, reason: Reason) {
         self.record.status = status.as_u16();
-        self.recorder.audit.denied(reason.as_str(), || self.deed());
+        self.denied(reason.as_str());
+    }
+
+    fn denied(&self, reason: &'static str) {
+        self.recorder.audit.denied(reason, || self.deed());
+        self.recorder.denials.add(reason, || self.deed());
     }
 
     fn deed(&self) -> Deed {
@@ -157,6 +174,11 @@ impl Exchange {
             self.record.time_to_first_byte = Some(self.begun.elapsed());
         }
         self.record.bytes += bytes as u64;
+        let uncounted = self.record.bytes - self.counted;
+        if uncounted >= COUNTED_AT_ONCE {
+            self.recorder.metrics.bytes_sent(uncounted);
+            self.counted = self.record.bytes;
+        }
     }
 
     /// The body was dropped before its end: by the client's leaving, or because the process ends.
@@ -174,8 +196,7 @@ impl Exchange {
         if self.record.aborted.is_none() {
             self.record.aborted = Some(reason);
             if matches!(reason, Abort::Revoked | Abort::Expired) {
-                let audit = &self.recorder.audit;
-                audit.denied(reason.as_str(), || self.deed());
+                self.denied(reason.as_str());
             }
         }
     }
@@ -207,11 +228,12 @@ impl Drop for Exchange {
             status,
             record.duration,
             first_byte,
-            record.bytes,
+            record.bytes - self.counted,
         );
         if let Some(reason) = record.aborted {
             metrics.aborted(reason);
         }
+        self.span.describe(record);
         self.recorder.log.record(record.clone());
     }
 }

@@ -4,6 +4,8 @@
 //! ids; never a user, never an object. A count is an addition on a kept handle; only what goes with a request to storage
 //! looks its handle up by label.
 
+mod reading;
+
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,6 +18,7 @@ use prometheus::{
 use super::labels::{Abort, CacheResult, Method, Operation, Outcome, Reason, Route, Tier};
 use super::metric_table::*;
 use crate::ids::StorageId;
+pub use reading::{Reading, StorageFailure};
 
 /// Status codes have a place each from 100 to 599.
 const FIRST_CODE: usize = 100;
@@ -47,6 +50,8 @@ pub struct Metrics {
     log_dropped: IntCounter,
     audit_dropped: IntCounter,
     audit_writable: IntGauge,
+    spans_dropped: IntCounter,
+    failures: reading::Failures,
 }
 
 impl Metrics {
@@ -112,6 +117,8 @@ impl Metrics {
             log_dropped: plain(&registry, IntCounter::with_opts(opts(&LOG_DROPPED))?)?,
             audit_dropped: plain(&registry, IntCounter::with_opts(opts(&AUDIT_DROPPED))?)?,
             audit_writable,
+            spans_dropped: plain(&registry, IntCounter::with_opts(opts(&SPANS_DROPPED))?)?,
+            failures: Default::default(),
             registry,
         })
     }
@@ -122,7 +129,8 @@ impl Metrics {
         InFlight(self.in_flight.clone())
     }
 
-    /// A request's answer is complete or broken off. `first_byte` is none where there was no body.
+    /// A request's answer is complete or broken off. `first_byte` is none where there was no body; `bytes` are those
+    /// that [`Self::bytes_sent`] has not counted.
     pub fn request_finished(
         &self,
         route: Route,

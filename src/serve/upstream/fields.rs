@@ -54,7 +54,7 @@ pub(super) fn for_the_upstream(headers: &mut HeaderMap, parts: &Parts, hop: &Hop
     if let Ok(id) = HeaderValue::from_str(hop.request_id.as_str()) {
         headers.insert(REQUEST_ID, id);
     }
-    if let Ok(traceparent) = HeaderValue::try_from(hop.trace.child().header_value()) {
+    if let Ok(traceparent) = HeaderValue::try_from(hop.trace.header_value()) {
         headers.insert(TRACEPARENT, traceparent);
     }
 }
