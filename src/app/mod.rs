@@ -6,10 +6,12 @@
 
 mod audit;
 mod build;
+mod configured;
 mod descriptors;
 mod house;
 mod judges;
 pub mod sandbox;
+mod status;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -45,6 +47,7 @@ use crate::telemetry::{
 use build::build;
 pub use build::{Parts, backend, storage_rules};
 use house::{House, stamps};
+use status::Status;
 
 /// Where the configuration comes from; read again at each reload.
 #[derive(Clone, Debug)]
@@ -199,6 +202,13 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         listener.0,
         admin_listener.as_ref().map(|listener| listener.0),
     );
+    let caps = Arc::new(Caps::new(server.caps.clone()));
+    let status = Status::new(
+        (metrics.clone(), recorder.denials.clone()),
+        shelf.clone(),
+        caps.clone(),
+        &in_force,
+    );
     let house = Arc::new(House {
         source,
         gate: Arc::new(ArcSwap::from_pointee(gate)),
@@ -208,12 +218,13 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
         in_force: Mutex::new(in_force),
         configuration_ok: AtomicBool::new(true),
         draining: AtomicBool::new(false),
+        status,
     });
     let (shutdown, admin_shutdown) = (CancellationToken::new(), CancellationToken::new());
     let desk = Arc::new(Desk {
         gate: house.gate.clone(),
         recorder: recorder.clone(),
-        caps: Arc::new(Caps::new(server.caps.clone())),
+        caps,
         front,
         tunnels: Tunnels::until(&shutdown),
     });
@@ -235,15 +246,16 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
             drain,
         );
     if let Some((_, admin)) = admin_listener {
-        let (readiness, shelf) = (house.clone(), house.shelf.clone());
-        let purge = Arc::new(move || shelf.purge());
-        let hosts = server.admin_hosts.into();
+        let (readiness, looked_at) = (house.clone(), house.clone());
+        let shelf = house.shelf.clone();
         let service = Admin::new(
             metrics,
             Arc::new(move || readiness.not_ready()),
-            purge,
-            hosts,
+            Arc::new(move || shelf.purge()),
+            Arc::new(move || looked_at.status.document(&looked_at.not_ready())),
+            server.admin_hosts.into(),
         );
+        others.spawn(house.clone().sample());
         let shutdown = admin_shutdown.clone();
         others.spawn(async move {
             admin

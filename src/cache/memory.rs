@@ -73,4 +73,10 @@ impl ChunkStore for MemoryCache {
     fn bytes(&self) -> u64 {
         self.chunks.weighted_size()
     }
+
+    fn each(&self, show: &mut dyn FnMut(&ChunkKey, u64)) {
+        for (key, chunk) in self.chunks.iter() {
+            show(&key, chunk.len());
+        }
+    }
 }

@@ -26,6 +26,7 @@ pub mod response;
 mod screen;
 mod sending;
 mod session;
+mod status_page;
 pub mod task_json;
 pub mod tls;
 pub mod upstream;

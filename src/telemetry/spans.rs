@@ -24,6 +24,8 @@ const WAITING_SPANS: usize = 8192;
 /// OTLP's `SpanFlags`: whether the parent is in another process is known, and whether it is.
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
+/// OTLP's `STATUS_CODE_ERROR`.
+const ERROR: i32 = 2;
 
 /// Where spans go; a clone per room.
 #[derive(Clone, Debug, Default)]
@@ -213,7 +215,7 @@ impl Span {
         self.word("error.type", error_type);
         if let Some(open) = &mut self.open {
             open.span.status = Some(proto::Status {
-                code: proto::status::StatusCode::Error.into(),
+                code: ERROR,
                 message: String::new(),
             });
         }

@@ -232,11 +232,9 @@ impl Buckets {
 }
 
 fn label<'a>(metric: &'a Metric, name: &str) -> &'a str {
-    let labels = metric.get_label().iter();
-    let value = labels
-        .filter(|label| label.name() == name)
-        .map(|label| label.value());
-    value.last().unwrap_or_default()
+    let mut labels = metric.get_label().iter();
+    let label = labels.find(|label| label.name() == name);
+    label.map_or("", |label| label.value())
 }
 
 fn total(counters: &IntCounterVec, wanted: impl Fn(&Metric) -> bool) -> u64 {

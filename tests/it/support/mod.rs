@@ -4,6 +4,7 @@ pub mod application;
 pub mod authority;
 pub mod azurite;
 pub mod client;
+pub mod collector;
 pub mod content;
 pub mod disk;
 pub mod entra;
