@@ -76,7 +76,7 @@ async function see(page) {
     await denials.getByText('no storage').first().waitFor();
   });
   await step('cache and configuration are there', async () => {
-    await page.getByRole('table', { name: 'Cache' }).getByRole('cell', { name: '64.0 MiB' }).waitFor();
+    await page.getByRole('table', { name: 'Cache' }).getByRole('cell', { name: '64 MiB' }).waitFor();
     const configured = await page.locator('#configuration').innerText();
     for (const words of ['requests_per_second (annotator)', '500', 'file', 'projects.toml', '30 s']) {
       expect(configured.includes(words), `the configuration does not say ${words}`);
@@ -153,7 +153,7 @@ async function strangers() {
         return (await Promise.all(tries)).join('');
       }, url);
       expect(read === '', `it read: ${read.slice(0, 100)}`);
-      expect(statuses.length >= 8 && statuses.every(status => status === 403), `it was answered ${statuses}`);
+      expect(statuses.length >= 4 && statuses.every(status => status === 403), `it was answered ${statuses}`);
     });
   } finally {
     server.close();
