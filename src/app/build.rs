@@ -85,6 +85,7 @@ pub(super) async fn build(
         // Its connections stay.
         Some(before)
             if before.loaded.config.server.upstream == config.server.upstream
+                && before.loaded.config.server.trusted_proxies == config.server.trusted_proxies
                 && before.judges.sessions().is_some() == judges.sessions().is_some() =>
         {
             before.upstream.clone()
@@ -152,7 +153,8 @@ fn open_upstream(config: &Config, judges: &Judges) -> Result<Option<Arc<Upstream
     let ca_file = label_studio.and_then(|label_studio| label_studio.ca_file.as_deref());
     let open = url.map(|url| Upstream::new(url, ca_file, judges.sessions()));
     let open = open.map(|opened| opened.map_err(StartError::Upstream));
-    Ok(open.transpose()?.map(Arc::new))
+    let behind = |upstream: Upstream| upstream.behind(config.server.trusted_proxies.clone());
+    Ok(open.transpose()?.map(behind).map(Arc::new))
 }
 
 fn open_stores(

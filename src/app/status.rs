@@ -38,8 +38,8 @@ pub(super) struct Status {
 /// What is configured at the moment.
 struct Shown {
     configuration: Value,
-    /// The tiers of the cache and what they may hold.
-    tiers: Vec<(Tier, u64)>,
+    /// What the memory tier may hold.
+    memory: u64,
     storages: Vec<Storage>,
 }
 
@@ -73,7 +73,7 @@ impl Shown {
         });
         Self {
             configuration: configured(config),
-            tiers: vec![(Tier::Memory, config.cache.memory)],
+            memory: config.cache.memory,
             storages: open.chain(signed).collect(),
         }
     }
@@ -123,9 +123,11 @@ impl Status {
             let credentials_end = counted.and_then(|counted| counted.credentials_end);
             self.storage(storage, held, credentials_end)
         });
-        let tiers = shown.tiers.iter().map(|(tier, capacity)| {
+        let tiers = [(Tier::Memory, Some(shown.memory)), (Tier::Disk, None)].map(|tier| {
+            let (tier, capacity) = tier;
             let kept = newest.map_or(0, |it| it.kept[tier.index()]);
-            json!({ "tier": tier.as_str(), "bytes": kept, "capacity": capacity })
+            let is_there = capacity.is_some() || kept > 0;
+            is_there.then(|| json!({ "tier": tier.as_str(), "bytes": kept, "capacity": capacity }))
         });
         json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -137,7 +139,7 @@ impl Status {
             "recent": self.samples.recent(),
             "series": self.samples.series(),
             "storages": storages.collect::<Vec<_>>(),
-            "cache": tiers.collect::<Vec<_>>(),
+            "cache": tiers.into_iter().flatten().collect::<Vec<_>>(),
             "denials": self.denials.last(),
             "configuration": shown.configuration,
         })

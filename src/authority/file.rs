@@ -16,10 +16,10 @@ use super::index::Index;
 use super::watcher::{self, Signal, Watched};
 use super::{Authority, AuthorityError, Entitlement, Target, list};
 use crate::auth::Annotator;
-use crate::ids::StorageId;
+use crate::ids::{ProjectId, StorageId};
 use crate::located::{Located, Problems};
 use crate::media_uri::MediaUri;
-use crate::project::MediaRule;
+use crate::project::{MediaRule, Project};
 
 /// So many mistakes of one broken list are logged; a list with more has one cause.
 const LOGGED_PROBLEMS: usize = 20;
@@ -95,6 +95,11 @@ impl FileAuthority {
     /// How many projects and tasks are in force.
     pub fn size(&self) -> (usize, usize) {
         self.index.load().size()
+    }
+
+    /// A project, and the media that its tasks name, each once; none where the list has no such project.
+    pub fn media(&self, project: &ProjectId) -> Option<(Arc<Project>, Vec<MediaUri>)> {
+        self.index.load().media(project)
     }
 
     /// Reads the list again and puts it in force if it is whole. Blocks. Gives the files to watch from now on.

@@ -2,7 +2,7 @@
 //!
 //! Built once, then only read: a change makes another index.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Candidate, Target};
@@ -58,6 +58,18 @@ impl Index {
     /// How many projects and tasks there are.
     pub fn size(&self) -> (usize, usize) {
         (self.projects.len(), self.tasks.len())
+    }
+
+    /// A project, and the media that its tasks name: in the order of the list, each once.
+    pub fn media(&self, project: &ProjectId) -> Option<(Arc<Project>, Vec<MediaUri>)> {
+        let number = *self.by_id.get(project)?;
+        let tasks = self.tasks.values();
+        let mut tasks: Vec<_> = tasks.filter(|(_, of, _)| *of == number).collect();
+        tasks.sort_unstable_by_key(|(number, ..)| *number);
+        let mut seen = HashSet::new();
+        let media = tasks.into_iter().flat_map(|(_, _, task)| &task.media);
+        let media = media.filter(|uri| seen.insert(*uri)).cloned().collect();
+        Some((Arc::clone(&self.projects[number as usize]), media))
     }
 
     fn of_task(&self, id: &TaskId, uri: &MediaUri) -> Option<Candidate> {

@@ -22,6 +22,7 @@ use crate::media_uri::MediaUri;
 use crate::project::{MediaRule, Place, Project, Task};
 
 pub use crate::auth::label_studio::LabelStudioConfig;
+pub use tasks::media_of;
 
 /// What the request is about, as its route says.
 #[derive(Clone, Debug, PartialEq, Eq)]

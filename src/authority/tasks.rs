@@ -58,6 +58,20 @@ pub fn read(
     read_lines(reader, &name, add)
 }
 
+/// The media that the tasks of a file name, each once, in the order found. Whose they are is not looked at.
+///
+/// # Errors
+/// What is wrong with the file, with its line.
+pub fn media_of(path: &Path) -> Result<Vec<MediaUri>, Located> {
+    let (mut media, mut seen) = (vec![], HashSet::new());
+    read(path, |task: WrittenTask| {
+        let uris = task.data.uris.into_iter();
+        media.extend(uris.filter(|uri| seen.insert(uri.clone())));
+        Ok(())
+    })?;
+    Ok(media)
+}
+
 fn read_lines(
     mut reader: impl BufRead,
     name: &str,

@@ -59,7 +59,8 @@ pub(super) fn outcome(error: &BackendError) -> Outcome {
         BackendError::NotFound | BackendError::NoSuchBucket => Outcome::NotFound,
         BackendError::AccessDenied(_)
         | BackendError::NoCredentials(_)
-        | BackendError::CredentialsUnavailable(_) => Outcome::AccessDenied,
+        | BackendError::CredentialsUnavailable(_)
+        | BackendError::CredentialsRefused(_) => Outcome::AccessDenied,
         BackendError::Changed => Outcome::Changed,
         BackendError::RangeNotSatisfiable => Outcome::RangeNotSatisfiable,
         BackendError::Throttled { .. } => Outcome::Throttled,

@@ -261,6 +261,9 @@ pub enum BackendError {
     /// The credentials have ended and cannot be renewed, or their source cannot be asked: for now there are none.
     #[error("credentials for storage cannot be had at the moment: {0}")]
     CredentialsUnavailable(String),
+    /// Credentials were had, and their source now refuses to give others: somebody took them away, or put in wrong ones.
+    #[error("credentials for storage are refused now: {0}")]
+    CredentialsRefused(String),
     /// The version that was asked for is no longer there.
     #[error("the object has changed")]
     Changed,

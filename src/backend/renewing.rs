@@ -1,7 +1,8 @@
 //! Credentials that end: had when first needed, renewed ahead of their end, by one request for all.
 //!
-//! While a renewal fails the old ones serve until their end; after it, whoever asks gets the error, and gets it as
-//! [`BackendError::CredentialsUnavailable`]. Knows no provider.
+//! While a renewal fails the old ones serve until their end; after it, whoever asks gets the error. A source that gave
+//! some and refuses now is [`BackendError::CredentialsRefused`]: no mistake of the configuration, as a first refusal is,
+//! and no outage, in which what is cached would go on being served. Knows no provider.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,7 +48,7 @@ pub struct Renewing<T> {
     issuer: Box<dyn Issuer<T>>,
     held: ArcSwapOption<Held<T>>,
     last_failure: Mutex<Option<(SystemTime, BackendError)>>,
-    /// Whether there ever were any: what is renewed in vain then is an outage, not a mistake of configuration.
+    /// Whether there ever were any: a refusal then is news, and no mistake of the configuration.
     were_had: AtomicBool,
     clock: Clock,
 }
@@ -115,7 +116,7 @@ impl<T: Send + Sync> Renewing<T> {
                 tracing::warn!(%error, "credentials, or the connection that they open, cannot be renewed");
                 let error = match error {
                     BackendError::NoCredentials(said) if self.were_had.load(Ordering::Relaxed) => {
-                        BackendError::CredentialsUnavailable(said)
+                        BackendError::CredentialsRefused(said)
                     }
                     error => error,
                 };
@@ -267,7 +268,7 @@ mod tests {
         rig.seconds.store(3601, Ordering::SeqCst);
         let ended = rig.renewing.current().await.unwrap_err();
         assert!(
-            matches!(ended, BackendError::CredentialsUnavailable(_)),
+            matches!(ended, BackendError::CredentialsRefused(_)),
             "{ended}"
         );
         *rig.fails.lock().unwrap() = false;

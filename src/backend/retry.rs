@@ -87,13 +87,15 @@ impl BackendError {
             | Self::AccessDenied(_)
             | Self::NoCredentials(_)
             | Self::CredentialsUnavailable(_)
+            | Self::CredentialsRefused(_)
             | Self::Changed
             | Self::RangeNotSatisfiable
             | Self::Protocol(_) => false,
         }
     }
 
-    /// Whether storage gave no answer, which says nothing of the object: what is known of it still holds.
+    /// Whether storage gave no answer, which says nothing of the object: what is known of it still holds. A source of
+    /// credentials that refuses has given one: whoever took the right away meant it.
     pub fn is_outage(&self) -> bool {
         self.is_transient() || matches!(self, Self::CredentialsUnavailable(_))
     }

@@ -42,10 +42,10 @@ pub struct CheckArgs {
     /// Try this storage alone.
     #[arg(long, value_name = "ID")]
     storage: Option<String>,
-    /// Read this media; without it the first key below each storage's prefix.
+    /// Read this media as a test; without it, the first object below each storage's prefix.
     #[arg(long, value_parser = super::media_uri)]
     uri: Option<MediaUri>,
-    /// Print an object instead of lines.
+    /// Print JSON instead of lines.
     #[arg(long)]
     json: bool,
 }

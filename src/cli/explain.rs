@@ -6,7 +6,6 @@
 mod explanation;
 mod rules;
 
-use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -39,7 +38,7 @@ pub struct ExplainArgs {
     /// The media, as the task's data has it.
     #[arg(long, value_parser = super::media_uri)]
     uri: MediaUri,
-    /// Print an object instead of lines.
+    /// Print JSON instead of lines.
     #[arg(long)]
     json: bool,
 }
@@ -55,16 +54,6 @@ impl ExplainArgs {
                 "--task or --project is needed; only local files are asked for without".into(),
             )),
         }
-    }
-
-    fn token(&self) -> Result<Secret, CliError> {
-        if self.token.expose() != "-" {
-            return Ok(self.token.clone());
-        }
-        let mut text = String::new();
-        let mut input = std::io::stdin().lock();
-        input.read_to_string(&mut text).map_err(CliError::Stdin)?;
-        Ok(Secret::new(text.trim()))
     }
 }
 
@@ -100,7 +89,8 @@ async fn explain(config: &Path, args: &ExplainArgs) -> Result<Explanation, CliEr
     let authenticator = Authenticator::new(auth).map_err(CliError::Auth)?;
     authenticator.loaded().await;
     let now = SystemTime::now();
-    let annotator = match authenticate(&authenticator, &args.token()?, now).await {
+    let annotator = match authenticate(&authenticator, &super::from_stdin(&args.token)?, now).await
+    {
         Ok(annotator) => annotator,
         Err(error) => return Ok(Explanation::unauthenticated(&error)),
     };

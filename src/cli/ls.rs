@@ -28,16 +28,16 @@ pub struct LsArgs {
     /// The storage.
     #[arg(long, value_name = "ID")]
     storage: String,
-    /// So many objects at most; without it 100, or all of them as tasks.
+    /// Show at most this many objects; without it 100, or with --tasks all of them.
     #[arg(long, value_name = "N")]
     limit: Option<NonZeroUsize>,
     /// Print Label Studio tasks (JSONL).
     #[arg(long)]
     tasks: bool,
-    /// What the task's data calls the media.
+    /// The name of the media in each task's data, as the labeling configuration has it behind the $.
     #[arg(long, value_name = "NAME", default_value = "image", requires = "tasks")]
     field: String,
-    /// Print an object instead of lines.
+    /// Print JSON instead of lines.
     #[arg(long, conflicts_with = "tasks")]
     json: bool,
 }
@@ -50,7 +50,9 @@ pub async fn run(config: &Path, args: &LsArgs) -> Result<ExitCode, CliError> {
     let loaded = super::load(config)?;
     let storage = super::storage(&loaded.config, &args.storage)?;
     let mut found = vec![];
-    let more = list(&loaded.config, storage, args, |uri, listed| {
+    let unless_said = if args.tasks { usize::MAX } else { PREVIEW };
+    let limit = args.limit.map_or(unless_said, NonZeroUsize::get);
+    let more = list(&loaded.config, storage, limit, |uri, listed| {
         if args.json {
             let (key, bytes) = (&listed.key, listed.complete_length);
             found.push(json!({ "uri": uri.to_string(), "key": key, "bytes": bytes }));
@@ -77,10 +79,13 @@ fn task(field: &str, uri: &MediaUri) -> serde_json::Value {
 }
 
 /// Shows each object within the storage's bounds, in the store's order, up to the limit; whether there are more.
-async fn list(
+///
+/// # Errors
+/// What storage says, and what to change.
+pub async fn list(
     config: &crate::config::Config,
     storage: &StorageConfig,
-    args: &LsArgs,
+    limit: usize,
     mut show: impl FnMut(&MediaUri, &Listed),
 ) -> Result<bool, CliError> {
     let unknown = || CliError::Usage(format!("there is no storage {}", storage.id));
@@ -89,8 +94,7 @@ async fn list(
     let parts = app::backend(storage, config.delivery.stall_timeout)?;
     let backend = Retry::new(parts.backend);
     let (bucket, prefix) = (rule.names.bucket(), ending_at_component(&storage.prefix));
-    let limit = args.limit.map(NonZeroUsize::get);
-    let mut left = limit.unwrap_or(if args.tasks { usize::MAX } else { PREVIEW });
+    let mut left = limit;
     let mut after: Option<String> = None;
     loop {
         let page = backend.list(&bucket, &prefix, after.as_deref(), PAGE).await;
@@ -148,20 +152,14 @@ mod tests {
         );
         std::fs::write(&file, text).unwrap();
         let loaded = crate::config::load(&file, []).unwrap();
-        let args = LsArgs {
-            storage: "one".into(),
-            limit: limit.and_then(NonZeroUsize::new),
-            tasks: false,
-            field: "image".into(),
-            json: false,
-        };
         let mut uris = vec![];
         let storage = &loaded.config.storages[0];
         let show = |uri: &MediaUri, listed: &Listed| {
             assert_eq!(listed.complete_length, 3);
             uris.push(uri.to_string());
         };
-        let more = list(&loaded.config, storage, &args, show).await.unwrap();
+        let limit = limit.unwrap_or(PREVIEW);
+        let more = list(&loaded.config, storage, limit, show).await.unwrap();
         (uris, more)
     }
 

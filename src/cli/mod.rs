@@ -7,13 +7,15 @@ pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod ls;
+pub mod reference;
 pub mod serve;
 pub mod setup;
 pub mod token;
+pub mod warm;
 
 use std::error::Error;
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,9 +42,14 @@ const USAGE: u8 = 2;
 
 /// The streaming media gateway for data annotation.
 #[derive(Debug, Parser)]
-#[command(name = "lockgate", version, subcommand_required = true)]
+#[command(
+    name = "lockgate",
+    version,
+    subcommand_required = true,
+    after_help = "Example:\n  lockgate demo\n\nStarts with sample media, and prints a page to open and how to go on."
+)]
 pub struct Cli {
-    /// The configuration; LOCKGATE__SECTION__KEY in the environment overrides its keys.
+    /// The configuration file; a variable LOCKGATE__SECTION__KEY in the environment outweighs its key.
     /// [default: lockgate.toml]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -54,7 +61,7 @@ pub struct Cli {
 enum Verb {
     /// Serve annotators until SIGTERM; SIGHUP or a changed file reloads.
     #[command(
-        after_help = "Example:\n  lockgate serve --config /etc/lockgate/lockgate.toml\n\nIn front of a Label Studio, with nothing else to configure:\n  lockgate serve --label-studio http://127.0.0.1:8081 --listen 0.0.0.0:8080\n\nThen no file is read unless --config names one; LOCKGATE__SECTION__KEY counts as ever."
+        after_help = "Example:\n  lockgate serve --config /etc/lockgate/lockgate.toml\n\nIn front of a Label Studio, with nothing else to configure:\n  lockgate serve --label-studio http://127.0.0.1:8081 --listen 0.0.0.0:8080\n\nNo file is read then, unless --config names one; variables LOCKGATE__SECTION__KEY are."
     )]
     Serve(ServeArgs),
     /// Try Lockgate with nothing to configure: sample media, two annotators, a page to open.
@@ -85,18 +92,33 @@ enum Verb {
         after_help = "Example:\n  lockgate ls --storage recordings --limit 20\n  lockgate ls --storage recordings --tasks --field audio > tasks.jsonl\n\nListing needs a permission of its own (S3: s3:ListBucket) that serving does not."
     )]
     Ls(ls::LsArgs),
+    /// Read a project's media into the cache of a running Lockgate, ahead of the annotators.
+    #[command(
+        after_help = "Example:\n  lockgate warm --project 42 --subject anna@example.com --state warm-42.state\n\nThe media passes through Lockgate's own route, so whoever it is read for must be allowed to see it: media of tasks\nthat are assigned to others is not. What is more than the cache holds pushes out what was read first. Interrupted, it\ngoes on where it was when it is run again with the same --state.\n\nExits with 0 where all was read, and with 1 where anything was not: each such object is listed with its reason."
+    )]
+    Warm(warm::WarmArgs),
+    /// Print the script by which a shell completes verbs and options.
+    #[command(
+        after_help = "Example:\n  lockgate completions bash > /etc/bash_completion.d/lockgate\n  lockgate completions zsh > \"${fpath[1]}/_lockgate\"\n  lockgate completions fish > ~/.config/fish/completions/lockgate.fish"
+    )]
+    Completions(reference::CompletionsArgs),
+    /// Print the man page, or write one for every verb into a directory.
+    #[command(
+        after_help = "Example:\n  lockgate man --out /usr/local/share/man/man1\n  lockgate man > lockgate.1"
+    )]
+    Man(reference::ManArgs),
 }
 
 /// The arguments of `lockgate serve`.
 #[derive(Debug, clap::Args)]
 struct ServeArgs {
-    /// Where to listen, over server.listen of the configuration.
+    /// Where to listen, instead of server.listen in the configuration.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// Where health and metrics are served, over server.admin_listen; or "off".
+    /// Where to serve health and metrics, instead of server.admin_listen; "off" serves them nowhere.
     #[arg(long, value_name = "ADDRESS:PORT")]
     admin_listen: Option<String>,
-    /// Serve in front of this Label Studio, which says who may see what and answers all that is no media.
+    /// Serve in front of the Label Studio at this URL: it says who may see what, and answers all that is not media.
     #[arg(long, value_name = "URL")]
     label_studio: Option<String>,
 }
@@ -168,6 +190,14 @@ pub enum CliError {
         /// What to change.
         advice: String,
     },
+    /// What was asked for cannot be written.
+    #[error("cannot write to {path}: {error}")]
+    Write {
+        /// Where to.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// Standard input was to hold the token, and cannot be read.
     #[error("cannot read the token from standard input")]
     Stdin(#[source] std::io::Error),
@@ -211,6 +241,9 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Token(args) => token::run(&config, &args),
         Verb::Setup(args) => setup::run(&config, &args),
         Verb::Ls(args) => ls::run(&config, &args).await,
+        Verb::Warm(args) => warm::run(&config, &args).await,
+        Verb::Completions(args) => Ok(reference::completions(&args)),
+        Verb::Man(args) => reference::man(&args),
     };
     done.unwrap_or_else(|error| {
         let code = fail(&error);
@@ -276,6 +309,17 @@ fn media_uri(text: &str) -> Result<MediaUri, String> {
 /// A secret as an argument.
 fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(Secret::new(text))
+}
+
+/// A token as it was given, or from standard input where that was `-`.
+fn from_stdin(token: &Secret) -> Result<Secret, CliError> {
+    if token.expose() != "-" {
+        return Ok(token.clone());
+    }
+    let mut text = String::new();
+    let mut input = std::io::stdin().lock();
+    input.read_to_string(&mut text).map_err(CliError::Stdin)?;
+    Ok(Secret::new(text.trim()))
 }
 
 /// A length of time for people: the largest unit that leaves at least one.

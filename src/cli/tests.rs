@@ -32,6 +32,10 @@ fn arguments_are_understood_or_are_a_mistake_in_usage() {
         "lockgate setup --storage a --list --json",
         "lockgate ls --storage a --limit 3",
         "lockgate ls --storage a --tasks --field audio",
+        "lockgate completions bash",
+        "lockgate man --out d",
+        "lockgate warm --project 1 --subject a --group b --state f --concurrency 64 --json",
+        "lockgate warm --project 1 --url http://a --token t --tasks f --ca-file f",
         "lockgate token --subject a --group b --group c --expires 5m --task 7",
     ] {
         assert!(parses(good), "{good}");
@@ -46,6 +50,12 @@ fn arguments_are_understood_or_are_a_mistake_in_usage() {
         "lockgate ls --storage a --field audio",
         "lockgate explain --token t --task 7 --project 1 --uri s3://b/k",
         "lockgate explain --token t --task 7",
+        "lockgate completions",
+        "lockgate completions sh",
+        "lockgate warm --subject a",
+        "lockgate warm --project 1 --group a",
+        "lockgate warm --project 1 --subject a --concurrency 65",
+        "lockgate warm --project 1 --url nonsense --subject a",
         "lockgate token",
         "lockgate token --subject a --expires 5",
     ] {

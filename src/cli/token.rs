@@ -18,12 +18,12 @@ use crate::media_uri::{MediaUri, MediaUriError};
 #[derive(Debug, clap::Args)]
 pub struct TokenArgs {
     /// Whom it is for: the claim `sub`, as the access list's members have it.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     subject: String,
     /// A group of theirs; may be given several times.
-    #[arg(long = "group")]
+    #[arg(long = "group", value_name = "NAME")]
     groups: Vec<String>,
-    /// How long it is good.
+    /// How long it is valid, like 15m or 8h.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
     expires: Duration,
     /// Limit it to this task.
@@ -32,7 +32,7 @@ pub struct TokenArgs {
     /// Limit it to this media.
     #[arg(long)]
     uri: Option<String>,
-    /// Print an object with the token and when it ends, instead of the token alone.
+    /// Print JSON: the token, whom it is for and when it ends.
     #[arg(long)]
     json: bool,
 }

@@ -43,6 +43,8 @@ pub struct Server {
     pub admin_listen: Option<String>,
     #[serde(default)]
     pub admin_hosts: Vec<String>,
+    #[serde(default)]
+    pub trusted_proxies: Vec<String>,
     pub upstream: Option<String>,
     pub tls: Option<Tls>,
     pub drain: Option<Span>,

@@ -13,6 +13,7 @@ use super::{AccessLog, LogConfig};
 use crate::cache::CacheConfig;
 use crate::content::ContentConfig;
 use crate::serve::caps::CapsConfig;
+use crate::serve::proxies::TrustedProxies;
 use crate::serve::tls::Tls;
 use crate::serve::{DeliveryConfig, LimitsConfig, ServerConfig, TlsFiles};
 use crate::telemetry::AuditConfig;
@@ -49,11 +50,13 @@ pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerC
     );
     let sandbox_paths = server.sandbox_paths.iter();
     let sandbox_paths = sandbox_paths.map(|path| reader.path(path)).collect();
+    let trusted_proxies = trusted_proxies(reader, &server.trusted_proxies);
     let (listen, admin_listen) = addresses?;
     Some(ServerConfig {
         listen,
         admin_listen,
         admin_hosts: server.admin_hosts,
+        trusted_proxies,
         upstream,
         tls,
         drain,
@@ -65,6 +68,18 @@ pub fn server(reader: &mut Reader<'_>, written: Option<Value>) -> Option<ServerC
         sandbox: server.sandbox.unwrap_or(true),
         sandbox_paths,
     })
+}
+
+fn trusted_proxies(reader: &mut Reader<'_>, written: &[String]) -> TrustedProxies {
+    let networks = written.iter().enumerate().filter_map(|(index, text)| {
+        let network = TrustedProxies::network(text);
+        if network.is_none() {
+            let key = format!("server.trusted_proxies[{index}]");
+            reader.problem(&key, "must be a network or an address, like \"10.0.0.0/8\"");
+        }
+        network
+    });
+    TrustedProxies(networks.collect())
 }
 
 /// A path would have to be cut from and put before every path, link and cookie: the application has to be at `/`.

@@ -370,7 +370,8 @@ fn content_problem(error: &ContentError) -> Problem {
         ContentError::Backend(
             BackendError::Throttled { .. }
             | BackendError::Unavailable(_)
-            | BackendError::CredentialsUnavailable(_),
+            | BackendError::CredentialsUnavailable(_)
+            | BackendError::CredentialsRefused(_),
         ) => problem(
             S::SERVICE_UNAVAILABLE,
             "storage-unavailable",

@@ -18,6 +18,11 @@ use crate::telemetry::{
 
 /// Bytes are counted as they go, so much at a time: an hour of video is no leap at its end.
 const COUNTED_AT_ONCE: u64 = 1 << 20;
+/// nginx's number for a client that left before it was answered. HTTP has none, for nobody is sent it; without one the
+/// line would say 0, and the metrics the lowest code that they know.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+/// Lockgate cut the connection before it had answered.
+const CUT_OFF: u16 = 503;
 
 /// Where requests are recorded.
 #[derive(Clone)]
@@ -191,6 +196,15 @@ impl Exchange {
         });
     }
 
+    /// Nobody was answered.
+    fn unanswered(&mut self) {
+        self.dropped();
+        self.record.status = match self.record.aborted {
+            Some(Abort::Drained) => CUT_OFF,
+            Some(_) | None => CLIENT_CLOSED_REQUEST,
+        };
+    }
+
     /// The body ended early. The first reason stays.
     pub fn aborted(&mut self, reason: Abort) {
         if self.record.aborted.is_none() {
@@ -218,6 +232,9 @@ fn without_password(uri: &MediaUri) -> String {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if self.record.status == 0 {
+            self.unanswered();
+        }
         let record = &mut self.record;
         record.duration = self.begun.elapsed();
         let metrics = &self.recorder.metrics;

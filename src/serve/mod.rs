@@ -20,6 +20,7 @@ mod media;
 mod offer;
 mod places;
 pub mod preconditions;
+pub mod proxies;
 pub mod recheck;
 pub mod request;
 pub mod response;
@@ -47,6 +48,8 @@ pub struct ServerConfig {
     pub admin_listen: Option<SocketAddr>,
     /// Names that the admin listener may be asked by, beside addresses and private names: against DNS rebinding.
     pub admin_hosts: Vec<String>,
+    /// Proxies in front, which are believed in who a client is and whether it came by TLS; nobody else is.
+    pub trusted_proxies: proxies::TrustedProxies,
     /// Where everything goes that is no media: scheme, host and port; none: nowhere.
     pub upstream: Option<url::Url>,
     /// Certificate and key; none: plain HTTP.

@@ -33,6 +33,9 @@ const WAITING_LINES: usize = 8192;
 /// Pairs of annotator and object that a window remembers, 32 MiB of them at most. Past it all are forgotten: a line
 /// written twice is better than one not written.
 const MAX_SEEN: usize = 1 << 20;
+/// So many bytes of what nobody known asked for are written: with 60 lines a minute some 80 MB a day, where URIs
+/// of 8 KiB would make 700. The first of them say what was tried.
+const MAX_ANONYMOUS_OBJECT: usize = 512;
 
 /// `log.audit` and what belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +80,9 @@ enum Event {
         reason: &'static str,
         #[serde(flatten)]
         deed: Deed,
+        /// How many bytes `object` has in all, where only its beginning is written.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        object_cut_from: Option<usize>,
     },
     /// So many denials of nobody known have no line of their own.
     Omitted { count: u64 },
@@ -196,10 +202,19 @@ impl AuditLog {
     /// is written: whoever has no credential could fill the log, and push out of it who was shown what.
     pub fn denied(&self, reason: &'static str, deed: impl FnOnce() -> Deed) {
         let Some(open) = &self.0 else { return };
-        let deed = deed();
-        if deed.subject.is_some() || open.anonymous().admit(Instant::now()) {
-            open.send(Event::Denied { reason, deed });
+        let mut deed = deed();
+        let mut object_cut_from = None;
+        if deed.subject.is_none() {
+            if !open.anonymous().admit(Instant::now()) {
+                return;
+            }
+            object_cut_from = deed.object.as_mut().and_then(cut);
         }
+        open.send(Event::Denied {
+            reason,
+            deed,
+            object_cut_from,
+        });
     }
 
     /// A file of the configuration was read; `sha256` of what stood in it.
@@ -293,6 +308,13 @@ impl Open {
         }
         sent
     }
+}
+
+/// Leaves the beginning of what is too long, and gives what its length was.
+fn cut(object: &mut String) -> Option<usize> {
+    let length = object.len();
+    object.truncate(object.floor_char_boundary(MAX_ANONYMOUS_OBJECT));
+    (object.len() < length).then_some(length)
 }
 
 /// The writer: hands lines to the system whenever nothing waits, so that a line is never late.

@@ -37,7 +37,7 @@ pub struct Record {
     /// The bytes of the object that were chosen, half-open; written as `first-last`, as in Content-Range.
     #[serde(serialize_with = "first_last")]
     pub range: Option<Range<u64>>,
-    /// The status code.
+    /// The status code; 499 where the client left before there was one.
     pub status: u16,
     /// Bytes of the body handed to the connection.
     pub bytes: u64,

@@ -36,7 +36,18 @@ pub fn said(output: &Output) -> String {
 
 #[test]
 fn every_verb_has_help_with_an_example() {
-    for verb in ["serve", "demo", "check", "explain", "token", "setup", "ls"] {
+    for verb in [
+        "serve",
+        "demo",
+        "check",
+        "explain",
+        "token",
+        "setup",
+        "ls",
+        "warm",
+        "completions",
+        "man",
+    ] {
         let output = run(&[verb, "--help"]);
         assert!(output.status.success(), "{verb}: {}", said(&output));
         assert!(
@@ -45,6 +56,49 @@ fn every_verb_has_help_with_an_example() {
             said(&output)
         );
     }
+}
+
+#[test]
+fn every_shell_can_complete_every_verb() {
+    let help = said(&run(&["--help"]));
+    let verbs = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let verbs = verbs.take_while(|line| !line.is_empty());
+    let verbs: Vec<_> = verbs
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(verbs.len() >= 10, "{help}");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = run(&["completions", shell]);
+        assert!(output.status.success(), "{}", said(&output));
+        let script = said(&output);
+        for verb in &verbs {
+            assert!(script.contains(verb), "{shell}: {verb}");
+        }
+    }
+    // What no shell can read is of no use.
+    let script = said(&run(&["completions", "bash"]));
+    let check = std::process::Command::new("bash")
+        .args(["-n", "-c", &script])
+        .output();
+    let check = check.expect("bash runs");
+    assert!(check.status.success(), "{}", said(&check));
+}
+
+#[test]
+fn man_pages_are_written_for_every_verb() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let man = directory.path().join("man1");
+    let output = run(&["man", "--out", &man.display().to_string()]);
+    assert!(output.status.success(), "{}", said(&output));
+    for page in ["lockgate.1", "lockgate-serve.1", "lockgate-warm.1"] {
+        let text = std::fs::read_to_string(man.join(page)).expect("it is there");
+        assert!(text.contains(".TH "), "{page}: {text}");
+    }
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").expect("it is written");
+    let refused = run(&["man", "--out", &file.display().to_string()]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert!(said(&run(&["man"])).contains(".TH "));
 }
 
 #[test]

@@ -136,7 +136,7 @@ async fn a_token_is_renewed_ahead_of_its_end_and_serves_until_then_when_that_fai
     let ended = storage.read().await.expect_err("it has ended");
     assert!(ended.to_string().contains("account disabled"), "{ended}");
     assert!(
-        matches!(ended, BackendError::CredentialsUnavailable(_)),
+        matches!(ended, BackendError::CredentialsRefused(_)),
         "{ended}"
     );
     fails.store(0, Ordering::SeqCst);

@@ -39,4 +39,5 @@ mod traces;
 mod upstream;
 mod values;
 mod volumes;
+mod warm;
 mod who_may_see;

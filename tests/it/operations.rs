@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::support::content::Pattern;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::process::Serving;
+use crate::support::raw::Raw;
 use crate::support::store::Store;
 use crate::support::{eventually, gateway_over_store, token, uri};
 
@@ -127,6 +128,28 @@ async fn log_line(gateway: &Gateway, index: usize) -> Value {
         gateway.access_log().get(index).cloned()
     })
     .await
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_it_is_answered_is_logged_as_gone() {
+    let (store, gateway) = gateway_over_store().await;
+    store.put("media", "a.mp4", vec![1; 10], None);
+    store.hold();
+    let leaving = Raw::get(gateway.address(), &path("a.mp4"), &token::of("anna")).await;
+    eventually("storage is asked", async || {
+        (store.asked("a.mp4") > 0).then_some(())
+    })
+    .await;
+    drop(leaving);
+    let line = log_line(&gateway, 0).await;
+    assert_eq!(
+        (&line["status"], &line["aborted"], &line["bytes"]),
+        (&json!(499), &json!("client_gone"), &json!(0))
+    );
+    let text = gateway.metrics().await;
+    let gone = metric(&text, "lockgate_http_requests_total", &["code=\"499\""]);
+    assert_eq!(gone, Some(1.0), "{text}");
+    store.release();
 }
 
 #[tokio::test]

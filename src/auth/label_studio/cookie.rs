@@ -33,6 +33,17 @@ pub fn set(headers: &HeaderMap) -> Option<&str> {
     values.next_back().filter(|value| is_plain(value))
 }
 
+/// Whether an answer takes the session's cookie away (`HttpResponse.delete_cookie` sets it to nothing, in quotes).
+pub fn is_taken_away(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(SET_COOKIE).iter();
+    let mut values = fields.filter_map(|field| {
+        let pair = field.to_str().ok()?.split(';').next()?;
+        let (name, value) = pair.split_once('=')?;
+        (name.trim() == NAME).then(|| value.trim().trim_matches('"'))
+    });
+    values.next_back().is_some_and(str::is_empty)
+}
+
 /// The `Cookie` field as it goes on: every pair but the session's as it was, in one field, and then `session`.
 /// `None`: nothing is left of it.
 pub fn rewritten(headers: &HeaderMap, session: Option<&str>) -> Option<HeaderValue> {

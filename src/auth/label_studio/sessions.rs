@@ -127,6 +127,18 @@ impl Sessions {
         self.ended.insert(session(cookie), ());
     }
 
+    /// Whether Label Studio is known to have signed this cookie, and for somebody who had logged in: who is asked for no
+    /// password could otherwise fill the list of sessions that ended.
+    pub fn is_of_user(&self, cookie: &str) -> bool {
+        let known = self.known.contains_key(&hash("cookie", cookie));
+        known && payload(cookie).is_some_and(|payload| payload["_auth_user_id"].is_string())
+    }
+
+    /// Whether both are cookies of one session.
+    pub fn continues(&self, sent: &str, set: &str) -> bool {
+        session(sent) == session(set)
+    }
+
     fn learn(&self, cookie: &str) {
         let Some(payload) = payload(cookie) else {
             return;

@@ -54,7 +54,13 @@ impl Issuer<Token> for TokenIssuer {
             // Their source cannot be asked: an outage, where a refusal is a mistake.
             Err(error) => return Err(BackendError::CredentialsUnavailable(error.to_string())),
         };
-        let granted = granted(&answer).map_err(|reason| self.none(&reason))?;
+        let granted = granted(&answer).map_err(|reason| {
+            let reason = self.without_a_token(&reason);
+            match is_busy(answer.status()) {
+                true => BackendError::CredentialsUnavailable(reason),
+                false => BackendError::NoCredentials(reason),
+            }
+        })?;
         Ok(Lease {
             ends_at: Some(granted.ends_at(issued_at)),
             value: Arc::new(Token {
@@ -66,7 +72,7 @@ impl Issuer<Token> for TokenIssuer {
 }
 
 impl TokenIssuer {
-    fn none(&self, reason: &str) -> BackendError {
+    fn without_a_token(&self, reason: &str) -> String {
         let asked = match &self.identity {
             AzureIdentity::ServicePrincipal { .. } => {
                 "entra id gave no token for the client secret"
@@ -76,7 +82,7 @@ impl TokenIssuer {
                 "no managed identity gave a token"
             }
         };
-        BackendError::NoCredentials(format!("{asked}: {reason}"))
+        format!("{asked}: {reason}")
     }
 
     async fn request(&self) -> Result<Request<Full<Bytes>>, BackendError> {
@@ -89,9 +95,11 @@ impl TokenIssuer {
                 application,
                 token_file,
             } => {
-                let token = federated_token(token_file)
-                    .await
-                    .map_err(|error| self.none(&format!("{}: {error}", token_file.display())))?;
+                let unreadable = |error: std::io::Error| {
+                    let reason = format!("{}: {error}", token_file.display());
+                    BackendError::NoCredentials(self.without_a_token(&reason))
+                };
+                let token = federated_token(token_file).await.map_err(unreadable)?;
                 let proof = [
                     ("client_assertion_type", JWT_BEARER),
                     ("client_assertion", token.expose()),
@@ -211,6 +219,12 @@ struct Refused {
     error: String,
     #[serde(default)]
     error_description: String,
+}
+
+/// Whether whoever gives tokens is out of order for now: 410 is the metadata service's while it is being updated
+/// ("How to use managed identities to acquire an access token", error handling).
+fn is_busy(status: http::StatusCode) -> bool {
+    status.is_server_error() || matches!(status.as_u16(), 410 | 429)
 }
 
 fn granted(answer: &Response<Bytes>) -> Result<Granted, String> {

@@ -4,6 +4,7 @@
 //! their end. Follows the AWS SDKs' "standardized credential providers".
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -13,6 +14,10 @@ use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use tokio::sync::OnceCell;
 
@@ -36,6 +41,7 @@ impl S3Credentials {
             renewing: Renewing::new(Chain {
                 config,
                 provider: OnceCell::new(),
+                were_had: AtomicBool::new(false),
             }),
         }
     }
@@ -63,6 +69,7 @@ impl S3Credentials {
 struct Chain {
     config: S3Config,
     provider: OnceCell<SharedCredentialsProvider>,
+    were_had: AtomicBool,
 }
 
 #[async_trait]
@@ -70,28 +77,71 @@ impl Issuer<Credentials> for Chain {
     async fn issue(&self) -> Result<Lease<Credentials>, BackendError> {
         let provider = self.provider.get_or_init(|| provider(&self.config)).await;
         match provider.provide_credentials().await {
-            Ok(credentials) => Ok(Lease {
-                ends_at: credentials.expiry(),
-                value: Arc::new(credentials),
-            }),
-            Err(error) if is_outage(&error) => {
-                Err(BackendError::CredentialsUnavailable(reason(&error)))
+            Ok(credentials) => {
+                self.were_had.store(true, Ordering::Relaxed);
+                Ok(Lease {
+                    ends_at: credentials.expiry(),
+                    value: Arc::new(credentials),
+                })
             }
-            Err(error) => Err(BackendError::NoCredentials(reason(&error))),
+            Err(error) => Err(match failure(&error) {
+                Failure::Outage => BackendError::CredentialsUnavailable(reason(&error)),
+                // What gave credentials before is configured rightly.
+                Failure::Unclear if self.were_had.load(Ordering::Relaxed) => {
+                    BackendError::CredentialsUnavailable(reason(&error))
+                }
+                Failure::Unclear | Failure::Refusal => BackendError::NoCredentials(reason(&error)),
+            }),
         }
     }
 }
 
-/// Whether the source of credentials could not be asked, which may be over in a moment.
-fn is_outage(error: &CredentialsError) -> bool {
+/// Why there are no credentials, as far as the SDK tells.
+enum Failure {
+    /// Their source could not be asked, which may be over in a moment.
+    Outage,
+    /// STS answered, and will not give any.
+    Refusal,
+    /// It cannot be told.
+    Unclear,
+}
+
+fn failure(error: &CredentialsError) -> Failure {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if error.is::<ConnectorError>() {
-            return true;
+            return Failure::Outage;
+        }
+        if let Some(said) = answer_of_sts(error) {
+            return said;
         }
         cause = error.source();
     }
-    matches!(error, CredentialsError::ProviderTimedOut(_))
+    match error {
+        CredentialsError::ProviderTimedOut(_) => Failure::Outage,
+        _ => Failure::Unclear,
+    }
+}
+
+/// What STS's answer to either way of assuming a role says ("Common errors" of its reference); none where it is none.
+fn answer_of_sts(error: &(dyn std::error::Error + 'static)) -> Option<Failure> {
+    fn read<'a, E: ProvideErrorMetadata + std::error::Error + 'static>(
+        error: &'a (dyn std::error::Error + 'static),
+    ) -> Option<(u16, Option<&'a str>)> {
+        let SdkError::ServiceError(answer) = error.downcast_ref::<SdkError<E, HttpResponse>>()?
+        else {
+            return None;
+        };
+        Some((answer.raw().status().as_u16(), answer.err().code()))
+    }
+    let (status, code) =
+        read::<AssumeRoleError>(error).or_else(|| read::<AssumeRoleWithWebIdentityError>(error))?;
+    // It asks to slow down with a 400 (and this code), too.
+    let throttles = status == 429 || code.is_some_and(|code| code.starts_with("Throttling"));
+    Some(match status {
+        400..500 if !throttles => Failure::Refusal,
+        _ => Failure::Outage,
+    })
 }
 
 /// The SDK's errors say little at the top; what helps stands below. No SDK puts a secret in either.

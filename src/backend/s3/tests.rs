@@ -261,7 +261,7 @@ async fn credentials_that_storage_takes_for_ended_are_renewed_once() {
 
     let error = read(&with_keys(s3(&storage, None), 0)).await.unwrap_err();
     assert!(
-        matches!(error, BackendError::CredentialsUnavailable(_)),
+        matches!(error, BackendError::CredentialsRefused(_)),
         "{error}"
     );
 

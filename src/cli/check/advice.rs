@@ -38,7 +38,7 @@ pub fn advice(error: &BackendError, storage: &StorageConfig) -> String {
             Some(s3) => refused(said, s3, &storage.prefix),
             None => "give the user that Lockgate runs as permission to read the file".into(),
         },
-        BackendError::NoCredentials(said) => match s3 {
+        BackendError::NoCredentials(said) | BackendError::CredentialsRefused(said) => match s3 {
             Some(s3) => no_credentials(said, s3),
             None => "configure the storage's credentials".into(),
         },

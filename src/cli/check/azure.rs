@@ -15,9 +15,9 @@ pub fn advice(error: &BackendError, azure: &AzureConfig) -> Option<String> {
             format!("correct container, or account: {account} has no container {container}")
         }
         BackendError::AccessDenied(said) => refused(said, azure),
-        BackendError::NoCredentials(said) | BackendError::CredentialsUnavailable(said) => {
-            no_credentials(said, azure)?
-        }
+        BackendError::NoCredentials(said)
+        | BackendError::CredentialsUnavailable(said)
+        | BackendError::CredentialsRefused(said) => no_credentials(said, azure)?,
         BackendError::Protocol(_) => {
             "point endpoint at the Blob service itself: Lockgate needs 206 to Range, and \
             strong entity tags"

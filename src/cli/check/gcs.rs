@@ -25,7 +25,9 @@ pub fn advice(error: &BackendError, gcs: &GcsConfig) -> String {
             "gcloud storage buckets add-iam-policy-binding gs://{bucket} --member=serviceAccount:EMAIL \
              --role=roles/storage.legacyObjectReader (it has storage.objects.get alone, which is enough to read)"
         ),
-        BackendError::NoCredentials(said) | BackendError::CredentialsUnavailable(said) => {
+        BackendError::NoCredentials(said)
+        | BackendError::CredentialsUnavailable(said)
+        | BackendError::CredentialsRefused(said) => {
             no_credentials(said)
         }
         BackendError::Changed => "try again: the object was written to meanwhile".into(),

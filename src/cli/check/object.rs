@@ -103,7 +103,9 @@ impl Objects<'_> {
             }
             // It is the first question, and so the first to need credentials.
             Err(
-                error @ (BackendError::NoCredentials(_) | BackendError::CredentialsUnavailable(_)),
+                error @ (BackendError::NoCredentials(_)
+                | BackendError::CredentialsUnavailable(_)
+                | BackendError::CredentialsRefused(_)),
             ) => return (self.failed("credentials", &error), Listing::Refused),
             Err(error) => return (self.failed("list", &error), Listing::Refused),
         };

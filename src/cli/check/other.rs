@@ -17,7 +17,7 @@ pub fn databricks(error: &BackendError) -> String {
         BackendError::CredentialsUnavailable(_) => {
             "look at the workspace's token endpoint: it issues no token at the moment"
         }
-        BackendError::NoCredentials(_) => {
+        BackendError::NoCredentials(_) | BackendError::CredentialsRefused(_) => {
             "correct client_id and client_secret: an OAuth secret of a service principal that the \
              workspace knows"
         }
@@ -44,7 +44,9 @@ pub fn redis(error: &BackendError) -> String {
             "allow the user GETRANGE and EXISTS on these keys (EVAL and GET as well for values above \
              8 MiB, SCAN and STRLEN to list): ACL SETUSER name +getrange +exists +eval +get ~*"
         }
-        BackendError::NoCredentials(_) | BackendError::CredentialsUnavailable(_) => {
+        BackendError::NoCredentials(_)
+        | BackendError::CredentialsUnavailable(_)
+        | BackendError::CredentialsRefused(_) => {
             "configure username and password"
         }
         BackendError::Changed => "try again: the value was written to meanwhile",

@@ -47,7 +47,7 @@ pub struct SetupArgs {
     /// Allow listing as well, which `ls` and `check` use and serving does not.
     #[arg(long)]
     list: bool,
-    /// Print an object instead of text.
+    /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
 }

@@ -7,6 +7,7 @@ fn what_is_left_out_is_safe() {
     let config = config(SMALL, &[]);
     let server = &config.server;
     assert!(server.sandbox && server.sandbox_paths.is_empty() && server.admin_hosts.is_empty());
+    assert!(server.trusted_proxies.0.is_empty());
     assert_eq!(server.hsts, None, "without TLS it would shut browsers out");
     assert_eq!(server.project_limits, Default::default());
     assert_eq!(config.log.audit, None);
@@ -22,6 +23,17 @@ fn an_audit_log_has_its_defaults() {
 }
 
 #[test]
+fn trusted_proxies_are_networks_or_addresses() {
+    let text = SMALL.replace(
+        "[server]\n",
+        "[server]\ntrusted_proxies = ['10.0.0.0/8', '::1', 'fd00::/8']\n",
+    );
+    let networks = config(&text, &[]).server.trusted_proxies.0;
+    let networks: Vec<_> = networks.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "::1/128", "fd00::/8"]);
+}
+
+#[test]
 fn each_mistake_is_named() {
     let server = |line: &str| SMALL.replace("[server]\n", &format!("[server]\n{line}\n"));
     for (text, key) in [
@@ -30,6 +42,10 @@ fn each_mistake_is_named() {
             "server.limits.project.bandwidth",
         ),
         (server("limits = { project = { burst = 1 } }"), "burst"),
+        (
+            server("trusted_proxies = ['10.0.0.0/8', 'nginx']"),
+            "server.trusted_proxies[1]",
+        ),
         (
             server(
                 "tls = { certificate = 'a', private_key = 'b', client_certificate = 'optional' }",

@@ -31,6 +31,7 @@ fn every_failure() -> Vec<(Failure, u16)> {
         (backend(BackendError::AccessDenied(said())), 502),
         (backend(BackendError::NoCredentials(said())), 502),
         (backend(BackendError::CredentialsUnavailable(said())), 503),
+        (backend(BackendError::CredentialsRefused(said())), 503),
         (backend(BackendError::Changed), 502),
         (backend(BackendError::RangeNotSatisfiable), 502),
         (backend(BackendError::throttled(said())), 503),

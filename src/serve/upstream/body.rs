@@ -14,9 +14,9 @@ use futures_util::stream;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::places::Place;
 use crate::serve::body::Frames;
 use crate::telemetry::Abort;
 
@@ -137,12 +137,7 @@ impl Body for RequestBody {
 
 /// An answer's body on its way to the client. It ends with an error where the upstream stalls for `stall` or breaks
 /// off. `place` is given back with its end.
-pub(super) fn frames<B>(
-    body: B,
-    progress: Arc<Progress>,
-    stall: Duration,
-    place: OwnedSemaphorePermit,
-) -> Frames
+pub(super) fn frames<B>(body: B, progress: Arc<Progress>, stall: Duration, place: Place) -> Frames
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {

@@ -1,4 +1,5 @@
-//! Which fields go on: end-to-end fields do, those of one hop do not, and what a gateway says of its client is said here.
+//! Which fields go on: end-to-end fields do, those of one hop do not, and what a gateway says of its client is said here,
+//! by what the proxies that are trusted said to it.
 //!
 //! Follows RFC 9110 §7.6.1 (Connection), §7.6.3 (Via), §10.1.1 (Expect), RFC 7239 (Forwarded), RFC 9113 §8.2.3 (Cookie).
 
@@ -6,7 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http_body::Body;
 
-use super::{Hop, Upload};
+use super::{Hop, Peer, Upload};
 
 /// Fields of one hop, beside those that `Connection` names. Trailers are not passed on, so `TE` goes, too.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -27,7 +28,12 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Makes a request's fields those that the upstream gets; `Host` is there already.
-pub(super) fn for_the_upstream(headers: &mut HeaderMap, parts: &Parts, hop: &Hop<'_>) {
+pub(super) fn for_the_upstream(
+    headers: &mut HeaderMap,
+    parts: &Parts,
+    client: Peer,
+    hop: &Hop<'_>,
+) {
     let host = headers.get(header::HOST).cloned();
     drop_hop_by_hop(headers);
     // Answered here, when the body is first read: the upstream's word would come too late.
@@ -41,7 +47,7 @@ pub(super) fn for_the_upstream(headers: &mut HeaderMap, parts: &Parts, hop: &Hop
         headers.remove(name);
     }
     join_cookies(headers);
-    say_where_from(headers, host.as_ref(), hop);
+    say_where_from(headers, host.as_ref(), client);
     if let Some(host) = host {
         headers.insert(header::HOST, host);
     }
@@ -126,9 +132,9 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-fn say_where_from(headers: &mut HeaderMap, host: Option<&HeaderValue>, hop: &Hop<'_>) {
-    let address = hop.peer.address.ip().to_canonical();
-    let proto = if hop.peer.tls { "https" } else { "http" };
+fn say_where_from(headers: &mut HeaderMap, host: Option<&HeaderValue>, client: Peer) {
+    let address = client.address.ip().to_canonical();
+    let proto = if client.tls { "https" } else { "http" };
     // RFC 7239 §6: an IPv6 address stands in brackets, and in quotes for its colons.
     let node = match address.is_ipv6() {
         true => format!("\"[{address}]\""),

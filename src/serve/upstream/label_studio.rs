@@ -1,13 +1,15 @@
 //! What Label Studio needs of the proxy: its logouts hold.
 //!
 //! A cookie whose session has ended never reaches it, for it would still be taken there. Everything else passes as it is.
-//! Follows Label Studio's `users/urls.py` and `users/views.py` (`logout`, behind `login_required`).
+//! Follows Label Studio's `users/urls.py` and `users/views.py` (`logout`, behind `login_required`), and Django's
+//! `contrib/admin/sites.py` and `contrib/auth/views.py` (`LogoutView`), which Label Studio has below `/admin/` and
+//! `/api-auth/`.
 
 use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
-use http::{StatusCode, Uri};
+use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use crate::auth::label_studio::{Sessions, cookie};
@@ -18,7 +20,16 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub(super) struct Passing {
     sessions: Arc<Sessions>,
     sent: Option<String>,
-    logout: bool,
+    logout: Option<Logout>,
+}
+
+/// A way to log out, by who answers it.
+#[derive(Clone, Copy)]
+enum Logout {
+    /// Label Studio's own view, with any method, for who has logged in.
+    Own,
+    /// Django's `LogoutView`, by POST alone: in its admin for who may see that, in the browsable API for anybody.
+    Django,
 }
 
 impl Passing {
@@ -31,8 +42,8 @@ impl Passing {
                 None => head.headers.remove(header::COOKIE),
             };
         }
-        let logout = sent.is_some() && is_logout(&head.uri);
-        if logout {
+        let logout = logout(head).filter(|_| sent.is_some());
+        if logout.is_some() {
             // Whose session ends is for the cookie alone to say: a token beside an invented cookie would make Label
             // Studio agree, and fill the list of ended sessions.
             head.headers.remove(header::AUTHORIZATION);
@@ -47,8 +58,11 @@ impl Passing {
 
     /// When the head of its answer is in, and before the client has it: learns the new cookie, ends the old session.
     pub(super) fn after(self, status: StatusCode, headers: &HeaderMap) {
-        if let Some(sent) = self.sent.as_deref().filter(|_| self.logout)
-            && was_taken(status, headers)
+        if let (Some(sent), Some(logout)) = (self.sent.as_deref(), self.logout)
+            && match logout {
+                Logout::Own => was_taken(status, headers),
+                Logout::Django => self.was_dropped(sent, headers),
+            }
         {
             self.sessions.end(sent);
         }
@@ -56,13 +70,25 @@ impl Passing {
             self.sessions.passed(self.sent.as_deref(), set);
         }
     }
+
+    /// Whether Django flushed the session of somebody who had logged in (`django/contrib/auth/__init__.py`, `logout`).
+    /// The status does not tell: the admin sends away whom it does not know to the same places as whom it logged out.
+    fn was_dropped(&self, sent: &str, headers: &HeaderMap) -> bool {
+        let follows = cookie::set(headers).is_some_and(|set| !self.sessions.continues(sent, set));
+        (cookie::is_taken_away(headers) || follows) && self.sessions.is_of_user(sent)
+    }
 }
 
-/// `^logout/?$`, with any method.
-fn is_logout(uri: &Uri) -> bool {
-    let path: Vec<u8> = percent_decode_str(uri.path()).collect();
-    let path = path.strip_suffix(b"/").unwrap_or(&path);
-    path == b"/logout" || path == b"/user/logout"
+/// `^logout/?$` and the like.
+fn logout(head: &Parts) -> Option<Logout> {
+    let path: Vec<u8> = percent_decode_str(head.uri.path()).collect();
+    match path.strip_suffix(b"/").unwrap_or(&path) {
+        b"/logout" | b"/user/logout" => Some(Logout::Own),
+        b"/admin/logout" | b"/api-auth/logout" if head.method == Method::POST => {
+            Some(Logout::Django)
+        }
+        _ => None,
+    }
 }
 
 /// Whether a logout was somebody's: who has not logged in is sent to the login page, to come back after (`next`).
@@ -166,6 +192,48 @@ mod tests {
                 (status, &[("location", location)]),
             );
             assert_eq!(sessions.ended("a"), ended, "{path} {status} {location}");
+        }
+    }
+
+    #[test]
+    fn djangos_own_logouts_end_the_session_of_who_had_logged_in() {
+        // {"uid":"u","_auth_user_id":"1"}, {"uid":"u"}, {"uid":"v"}
+        let user = "eyJ1aWQiOiJ1IiwiX2F1dGhfdXNlcl9pZCI6IjEifQ:1:a";
+        let (nobody, next) = ("eyJ1aWQiOiJ1In0:1:a", "eyJ1aWQiOiJ2In0:1:a");
+        let taken_away = "sessionid=\"\"; expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0";
+        let (followed, kept) = (format!("sessionid={next}"), format!("sessionid={user}"));
+        for (method, path, known, sent, set, ended) in [
+            ("POST", "/admin/logout/", true, user, taken_away, true),
+            ("POST", "/api-auth/logout/", true, user, taken_away, true),
+            ("POST", "/api-auth/logout/", true, user, &followed, true),
+            ("POST", "/admin/logout/", true, user, &kept, false),
+            ("POST", "/admin/logout/", true, user, "a=b", false),
+            // No method of the view's.
+            (
+                "OPTIONS",
+                "/api-auth/logout/",
+                true,
+                user,
+                taken_away,
+                false,
+            ),
+            ("GET", "/admin/logout/", true, user, taken_away, false),
+            // An invented cookie, and one that everybody gets.
+            ("POST", "/api-auth/logout/", false, user, taken_away, false),
+            ("POST", "/api-auth/logout/", true, nobody, taken_away, false),
+            ("POST", "/admin/", true, user, taken_away, false),
+        ] {
+            let sessions: Arc<Sessions> = Arc::default();
+            if known {
+                sessions.passed(None, sent);
+            }
+            let mut head = request(path, &format!("sessionid={sent}"));
+            head.method = method.parse().unwrap();
+            let passing = Passing::before(&sessions, &mut head);
+            let answer = http::Response::builder().header("set-cookie", set);
+            let answer = answer.status(302).body(()).unwrap();
+            passing.after(answer.status(), answer.headers());
+            assert_eq!(sessions.ended(sent), ended, "{method} {path} {sent} {set}");
         }
     }
 

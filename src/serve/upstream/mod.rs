@@ -11,6 +11,7 @@
 mod body;
 mod fields;
 mod label_studio;
+mod places;
 mod target;
 mod tunnel;
 
@@ -28,12 +29,12 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use super::body::Body;
 use super::error::Failure;
 use super::listener::Peer;
+use super::proxies::TrustedProxies;
 use super::task_json;
 use crate::auth::label_studio::Sessions;
 use crate::backend::http::{HttpClientError, tls_config};
@@ -42,6 +43,7 @@ use crate::telemetry::TraceContext;
 use body::{Progress, RequestBody};
 pub use body::{Upload, upload};
 use label_studio::Passing;
+use places::{Place, Places};
 use target::Target;
 pub use tunnel::Tunnels;
 
@@ -49,9 +51,6 @@ pub use tunnel::Tunnels;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Below the 2 s after which gunicorn closes an idle connection.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(1500);
-/// Requests at the application at once, tunnels included: far more than its workers take, and each holds two sockets
-/// and some 100 KB of buffers here.
-const MAX_CONCURRENT: usize = 1024;
 
 /// How long the application may do nothing.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +94,8 @@ pub struct Upstream {
     /// connection that is about to be closed may have been done or not.
     fresh: Client<HttpsConnector<HttpConnector>, RequestBody>,
     timeouts: Timeouts,
-    places: Arc<Semaphore>,
+    places: Places,
+    proxies: TrustedProxies,
     sessions: Option<Arc<Sessions>>,
 }
 
@@ -143,7 +143,8 @@ impl Upstream {
             pooled,
             fresh,
             timeouts: Timeouts::default(),
-            places: Arc::new(Semaphore::new(MAX_CONCURRENT)),
+            places: Places::default(),
+            proxies: TrustedProxies::default(),
             sessions,
         })
     }
@@ -153,10 +154,15 @@ impl Upstream {
         Self { timeouts, ..self }
     }
 
-    /// With another limit than 1,024 requests at once.
+    /// With another limit than 1,024 requests at once, a quarter of it for each address.
     pub fn with_max_concurrent(self, requests: usize) -> Self {
-        let places = Arc::new(Semaphore::new(requests));
+        let places = Places::of(requests);
         Self { places, ..self }
+    }
+
+    /// Believing these proxies in where a request comes from.
+    pub fn behind(self, proxies: TrustedProxies) -> Self {
+        Self { proxies, ..self }
     }
 
     /// Sends a request on and gives its answer as it comes; `body`: none for a request without one, or whose body was
@@ -167,11 +173,12 @@ impl Upstream {
         body: Option<Upload>,
         hop: &Hop<'_>,
     ) -> Result<Response<Body>, Failure> {
-        let place = self.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| Failure::Overloaded)?;
+        let client = self.proxies.client(hop.peer, &parts.headers);
+        let place = self.places.take(client.address.ip());
+        let place = place.ok_or(Failure::Overloaded)?;
         let mut head = self.target.request(parts)?;
         let upgrade = websocket(parts, body.is_some());
-        fields::for_the_upstream(&mut head.headers, parts, hop);
+        fields::for_the_upstream(&mut head.headers, parts, client, hop);
         fields::frame(&mut head.headers, body.as_ref());
         if upgrade.is_some() {
             fields::ask_for_websocket(&mut head.headers);
@@ -253,7 +260,7 @@ impl Upstream {
         &self,
         answer: Response<B>,
         progress: Arc<Progress>,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -327,7 +334,7 @@ fn switch(
     answer: &mut Response<Incoming>,
     client: Option<OnUpgrade>,
     tunnels: &Tunnels,
-    place: OwnedSemaphorePermit,
+    place: Place,
 ) -> Result<Response<Body>, Failure> {
     let to = answer.headers().get(header::UPGRADE);
     let agreed = to.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));

@@ -39,10 +39,19 @@ impl Scene {
         request: http::request::Builder,
         body: Option<Upload>,
     ) -> Result<Response<Body>, Failure> {
+        self.ask_from([192, 0, 2, 1], request, body).await
+    }
+
+    async fn ask_from(
+        &self,
+        address: [u8; 4],
+        request: http::request::Builder,
+        body: Option<Upload>,
+    ) -> Result<Response<Body>, Failure> {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let hop = Hop {
             peer: Peer {
-                address: SocketAddr::from(([192, 0, 2, 1], 5)),
+                address: SocketAddr::from((address, 5)),
                 tls: true,
                 crowded: false,
             },
@@ -152,6 +161,61 @@ async fn one_request_too_many_is_refused_until_another_is_done() {
     assert_eq!(first.into_body().collect().await.unwrap().to_bytes(), "ok");
     let (_, again, _stream) = scene.exchange(Request::get("/"), whole).await;
     assert_eq!(again.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn slow_uploads_from_one_address_leave_places_for_others() {
+    let networks = vec!["10.0.0.0/8".parse().unwrap()];
+    let scene = Scene::new(|upstream| {
+        let upstream = upstream.with_max_concurrent(4);
+        upstream.behind(TrustedProxies(networks))
+    })
+    .await;
+    let slow = || StreamBody::new(futures_util::stream::pending::<Result<_, std::io::Error>>());
+    let begun = scene.ask(Request::post("/import"), Some(upload(slow())));
+    let mut begun = std::pin::pin!(begun);
+    tokio::select! {
+        _ = &mut begun => panic!("it has no end"),
+        (_stream, head) = scene.asked() => assert!(head.starts_with("POST /import")),
+    }
+    let refused = |answer| matches!(answer, Err(Failure::Overloaded));
+    assert!(refused(scene.ask(Request::get("/"), None).await));
+    // By a trusted proxy, and so the same client; a proxy that is not trusted is a client itself.
+    let by_proxy = || Request::get("/").header("x-forwarded-for", "192.0.2.1");
+    assert!(refused(
+        scene.ask_from([10, 0, 0, 1], by_proxy(), None).await
+    ));
+    for (address, request) in [
+        ([192, 0, 2, 2], by_proxy()),
+        ([10, 0, 0, 1], Request::get("/")),
+    ] {
+        let asked = scene.ask_from(address, request, None);
+        let answers = async {
+            let (mut stream, _) = scene.asked().await;
+            let whole = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+            stream.write_all(whole).await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(asked, answers);
+        assert_eq!(answer.unwrap().status(), 204);
+    }
+}
+
+#[tokio::test]
+async fn what_a_trusted_proxy_says_of_its_client_is_passed_on() {
+    let networks = vec!["192.0.2.0/24".parse().unwrap()];
+    let scene = Scene::new(|upstream| upstream.behind(TrustedProxies(networks))).await;
+    let request = Request::get("/")
+        .header("host", "labels.example")
+        .header("x-forwarded-for", "6.6.6.6, 203.0.113.7")
+        .header("x-forwarded-proto", "http");
+    let (head, _, _stream) = scene
+        .exchange(request, "HTTP/1.1 204 No Content\r\n\r\n")
+        .await;
+    let head = head.to_lowercase();
+    assert!(head.contains("x-forwarded-for: 203.0.113.7\r\n"), "{head}");
+    assert!(head.contains("x-forwarded-proto: http\r\n"), "{head}");
+    assert!(head.contains("forwarded: for=203.0.113.7;host="), "{head}");
+    assert!(!head.contains("6.6.6.6"), "{head}");
 }
 
 #[tokio::test]

@@ -8,9 +8,10 @@ use std::time::Duration;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+
+use super::places::Place;
 
 /// How long the two connections may take to be handed over once the 101 is sent.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,7 +47,7 @@ impl Tunnels {
     }
 
     /// Opens one; `place` is given back with its end.
-    pub(super) fn open(&self, client: OnUpgrade, upstream: OnUpgrade, place: OwnedSemaphorePermit) {
+    pub(super) fn open(&self, client: OnUpgrade, upstream: OnUpgrade, place: Place) {
         let end = self.end.clone();
         self.tracker.spawn(async move {
             end.run_until_cancelled(run(client, upstream)).await;

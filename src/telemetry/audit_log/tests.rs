@@ -274,3 +274,36 @@ async fn nobody_known_fills_no_log_and_what_is_left_out_is_counted() {
     assert!((60..=120).contains(&told), "{told}");
     assert_eq!(told + omitted, 500);
 }
+
+#[tokio::test]
+async fn of_what_nobody_known_asks_for_the_beginning_is_written_and_said_to_be_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = AuditLog::start(Some(&config(&directory)), &Metrics::new().unwrap()).unwrap();
+    // 15 bytes, and then letters of two: the 512th byte is the middle of one.
+    let (long, short) = (
+        format!("s3://media/a/b/{}", "\u{e9}".repeat(4000)),
+        "s3://media/a",
+    );
+    for object in [&long, short] {
+        let of = |subject: Option<&str>| Deed {
+            subject: subject.map(Subject::from),
+            ..deed("", object)
+        };
+        log.denied("unauthenticated", || of(None));
+        log.denied("not_member", || of(Some("eve")));
+    }
+    log.close().await;
+    let lines = lines(&directory, "audit.log");
+    let written = |index: usize| lines[index]["object"].as_str().unwrap();
+    assert_eq!(written(0).len(), 511);
+    assert!(long.starts_with(written(0)));
+    assert_eq!(lines[0]["object_cut_from"], long.len());
+    // Whoever is known is told of in full.
+    assert_eq!(written(1), long);
+    assert_eq!((written(2), written(3)), (short, short));
+    assert!(
+        lines[1..]
+            .iter()
+            .all(|line| line.get("object_cut_from").is_none())
+    );
+}

@@ -89,15 +89,20 @@ fn session(number: usize) -> (u16, String) {
     (200, document)
 }
 
-/// An STS that gives session after session, until it is told to stop.
+/// An STS that gives session after session, until it is told to stop: then it is out of order.
 async fn sts() -> (Stub, Arc<AtomicUsize>) {
+    sts_that_ends_with(503, "").await
+}
+
+/// The same with another answer at the end.
+async fn sts_that_ends_with(status: u16, last: &'static str) -> (Stub, Arc<AtomicUsize>) {
     let left = Arc::new(AtomicUsize::new(usize::MAX));
     let (leaves, given) = (left.clone(), AtomicUsize::new(0));
     let sts = Stub::start(move |_| {
         let number = given.fetch_add(1, Ordering::SeqCst) + 1;
         match number <= leaves.load(Ordering::SeqCst) {
             true => session(number),
-            false => (503, String::new()),
+            false => (status, last.to_owned()),
         }
     });
     (sts.await, left)
@@ -144,6 +149,23 @@ async fn cached_media_is_served_while_the_token_service_is_down() {
     let answer = gateway.get(path("b.mp4")).answer().await;
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.header("retry-after").parse::<u64>().is_ok());
+}
+
+#[tokio::test]
+async fn cached_media_is_not_served_once_the_role_is_taken_away() {
+    const DENIED: &str = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>\
+                          <Message>not authorized</Message></Error></ErrorResponse>";
+    let store = WildStore::start().await;
+    let (sts, sessions) = sts_that_ends_with(403, DENIED).await;
+    let setup = Setup::over(&with_role(&store, &sts)).set("cache.metadata_max_age", "0s");
+    let gateway = setup.start().await;
+    let content = store.put("a.mp4", 1000);
+    assert_served(&gateway, "a.mp4", content, 1000).await;
+    sessions.store(0, Ordering::SeqCst);
+    store.always(|answer| answer.refuse(400, "ExpiredToken"));
+    let answer = gateway.get(path("a.mp4")).answer().await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(!answer.text().contains("AccessDenied"), "{}", answer.text());
 }
 
 #[tokio::test]

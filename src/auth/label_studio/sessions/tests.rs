@@ -77,6 +77,21 @@ fn a_logout_ends_every_cookie_of_its_session_also_those_never_seen() {
 }
 
 #[test]
+fn a_user_is_who_label_studio_signed_a_cookie_for() {
+    let sessions = Sessions::default();
+    let (user, forged, nobody) = (
+        of_user("u", "1", "a"),
+        of_user("u", "1", "b"),
+        anonymous("v", "c"),
+    );
+    sessions.passed(None, &user);
+    sessions.passed(None, &nobody);
+    let of_user = [&user, &forged, &nobody].map(|cookie| sessions.is_of_user(cookie));
+    assert_eq!(of_user, [true, false, false]);
+    assert!(sessions.continues(&user, &forged) && !sessions.continues(&user, &nobody));
+}
+
+#[test]
 fn a_compressed_cookie_of_djangos_is_read() {
     let sessions = Sessions::default();
     sessions.end(&anonymous(DJANGOS_UID, "x"));
