@@ -24,8 +24,14 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What browsers say of where a request comes from; `none` is a person at the address bar (Fetch Metadata §2.4).
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
-/// What the status page asks for itself, and what a person there comes back to. Nothing else is for a page, be it ours.
-const FOR_THE_PAGE: [&str; 3] = ["/", "/status", "/status.json"];
+const SEC_FETCH_DEST: &str = "sec-fetch-dest";
+/// What may be asked from the status page itself, and as what: the page again, when a person reloads it, and its
+/// figures, by its script (Fetch Metadata §2.1). Nothing else here is for a page, be it ours.
+const FOR_THE_PAGE: [(&str, &str); 3] = [
+    ("/", "document"),
+    ("/status", "document"),
+    ("/status.json", "empty"),
+];
 /// Names that no public name server answers for, so that no stranger can point one at this listener: RFC 6761's and
 /// RFC 6762's, ICANN's `internal`, Kubernetes' services.
 const PRIVATE_SUFFIXES: [&str; 5] = [
@@ -86,8 +92,11 @@ impl Admin {
     fn refuses<B>(&self, request: &Request<B>) -> Option<&'static str> {
         let headers = request.headers();
         let site = headers.get(SEC_FETCH_SITE);
-        let ours = FOR_THE_PAGE.contains(&request.uri().path())
-            && site.is_some_and(|site| site == "same-origin");
+        let path = request.uri().path();
+        let ours = site.is_some_and(|site| site == "same-origin")
+            && FOR_THE_PAGE.iter().any(|(its, dest)| {
+                path == *its && headers.get(SEC_FETCH_DEST).is_some_and(|it| it == dest)
+            });
         if headers.contains_key(ORIGIN) || site.is_some_and(|site| site != "none" && !ours) {
             return Some("not for browsers\n");
         }
@@ -224,12 +233,10 @@ fn response(
 ) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let fields = response.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    status_page::keep_from_others(fields);
     response
 }
 

@@ -9,6 +9,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::HeaderMap;
 use http::Response;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
@@ -44,23 +45,25 @@ fn source(text: &str) -> String {
 pub(super) fn page() -> Response<Full<Bytes>> {
     let (page, policy) = &*PAGE;
     let mut response = Response::new(Full::new(page.clone()));
-    let fields: [(HeaderName, &str); 7] = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CONTENT_SECURITY_POLICY, policy),
-        (CACHE_CONTROL, "no-store"),
-        (X_FRAME_OPTIONS, "DENY"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-        (
-            HeaderName::from_static("cross-origin-resource-policy"),
-            "same-origin",
-        ),
-    ];
-    for (name, value) in fields {
-        // All of them are ASCII.
-        if let Ok(value) = HeaderValue::from_str(value) {
-            response.headers_mut().insert(name, value);
-        }
-    }
+    let fields = response.headers_mut();
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    fields.insert(CONTENT_TYPE, html);
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // It is ASCII; without one the page's script would not run, and nothing else either.
+    let policy = HeaderValue::from_str(policy);
+    let nothing = HeaderValue::from_static("default-src 'none'");
+    fields.insert(CONTENT_SECURITY_POLICY, policy.unwrap_or(nothing));
+    keep_from_others(fields);
     response
+}
+
+/// Other pages can neither frame an answer nor load it as something that it is not; which matters where a browser does
+/// not say which page asks, as over plain HTTP to another machine.
+pub(super) fn keep_from_others(fields: &mut HeaderMap) {
+    fields.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    let nosniff = HeaderValue::from_static("nosniff");
+    fields.insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+    let policy = HeaderName::from_static("cross-origin-resource-policy");
+    fields.insert(policy, HeaderValue::from_static("same-origin"));
 }

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -18,6 +19,8 @@ use crate::support::wild_store::WildStore;
 use crate::support::{eventually, token, uri};
 
 const MIB: u64 = 1 << 20;
+/// How long the pictures' traffic goes on: most of a plot's width.
+const WORK: Duration = Duration::from_secs(600);
 const PROJECTS: &str = "[[project]]\nid = '1'\nstorages = ['recordings', 'scans', 'vault']\nmembers = ['anna', 'ben']\n\
     media = 'storage'\n";
 
@@ -64,6 +67,24 @@ async fn status(gateway: &Gateway) -> Value {
         (200, "no-store")
     );
     answer.json()
+}
+
+/// What fills a plot: busy and quiet minutes, and a storage that goes down at last. Gives how many rounds it was.
+async fn minutes_of_work(gateway: &Gateway, vault: &WildStore) -> u64 {
+    let begun = Instant::now();
+    for n in 0.. {
+        round(gateway, n).await;
+        let worked = begun.elapsed();
+        vault.set_down(worked > WORK * 4 / 5);
+        if worked > WORK {
+            return n;
+        }
+        tokio::time::sleep(Duration::from_millis(
+            100 + 250 * (worked.as_secs() / 50 % 3),
+        ))
+        .await;
+    }
+    0
 }
 
 /// One round of what annotators do in a minute: some look again, some are new, one may not, one storage is down.
@@ -231,7 +252,6 @@ async fn the_page_shows_it_to_a_person_in_a_browser_and_to_no_other_page() {
     }
     let pictures = std::env::var_os("LOCKGATE_SCREENSHOTS").is_some();
     let (_store, vault, gateway) = house().await;
-    vault.set_down(true);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut steps = Command::new("node");
     steps
@@ -241,16 +261,16 @@ async fn the_page_shows_it_to_a_person_in_a_browser_and_to_no_other_page() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    // A plot of nothing shows nothing: traffic first, for as long as a picture needs.
-    let rounds = if pictures { 900 } else { 24 };
-    for n in 0..rounds {
-        round(&gateway, n).await;
-        let pause = if pictures {
-            200 + 150 * (n / 90 % 3)
-        } else {
-            0
-        };
-        tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+    // A plot of nothing shows nothing: traffic first, for as long as it takes to be seen.
+    let rounds = match pictures {
+        true => minutes_of_work(&gateway, &vault).await,
+        false => 24,
+    };
+    if !pictures {
+        vault.set_down(true);
+        for n in 0..rounds {
+            round(&gateway, n).await;
+        }
     }
     if pictures {
         steps.arg(root.join("docs/images"));
@@ -259,7 +279,7 @@ async fn the_page_shows_it_to_a_person_in_a_browser_and_to_no_other_page() {
     let going_on = async {
         for n in rounds.. {
             round(&gateway, n).await;
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     let output = tokio::select! {

@@ -107,22 +107,31 @@ async fn a_person_at_the_address_bar_is_answered_and_a_page_is_not() {
 
 #[tokio::test]
 async fn the_status_page_may_ask_for_its_own_figures_and_nobody_elses_page_may() {
-    for path in ["/", "/status", "/status.json"] {
-        for (site, status) in [
-            ("none", StatusCode::OK),
-            ("same-origin", StatusCode::OK),
-            ("same-site", StatusCode::FORBIDDEN),
-            ("cross-site", StatusCode::FORBIDDEN),
+    let asked = |path: &str, site: &str, dest: &str| {
+        let request = Request::get(path).header(SEC_FETCH_SITE, site);
+        request.header(SEC_FETCH_DEST, dest)
+    };
+    for (path, its) in FOR_THE_PAGE {
+        for (site, dest, status) in [
+            ("none", "document", StatusCode::OK),
+            ("same-origin", its, StatusCode::OK),
+            ("same-origin", "iframe", StatusCode::FORBIDDEN),
+            ("same-origin", "script", StatusCode::FORBIDDEN),
+            ("same-site", its, StatusCode::FORBIDDEN),
+            ("cross-site", its, StatusCode::FORBIDDEN),
         ] {
-            let request = Request::get(path).header(SEC_FETCH_SITE, site);
-            assert_eq!(ask(&admin(&[]), request).await.0, status, "{path} {site}");
+            let answered = ask(&admin(&[]), asked(path, site, dest)).await.0;
+            assert_eq!(answered, status, "{path} {site} {dest}");
         }
-        let rebound = Request::get(path)
-            .header(SEC_FETCH_SITE, "same-origin")
-            .header(HOST, "rebound.example.org:9090");
-        assert_eq!(ask(&admin(&[]), rebound).await.0, StatusCode::FORBIDDEN);
+        let rebound = asked(path, "same-origin", its).header(HOST, "rebound.example.org:9090");
+        let rebound = ask(&admin(&[]), rebound).await.0;
+        assert_eq!(rebound, StatusCode::FORBIDDEN);
+        let with_origin = asked(path, "same-origin", its).header(ORIGIN, "http://127.0.0.1");
+        let with_origin = ask(&admin(&[]), with_origin).await.0;
+        assert_eq!(with_origin, StatusCode::FORBIDDEN);
     }
     let purge = Request::post("/cache/purge").header(SEC_FETCH_SITE, "same-origin");
+    let purge = purge.header(SEC_FETCH_DEST, "empty");
     assert_eq!(ask(&admin(&[]), purge).await.0, StatusCode::FORBIDDEN);
 }
 
@@ -135,6 +144,10 @@ async fn the_page_is_framed_by_nobody_and_runs_nothing_but_its_own_script() {
     assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"));
     assert!(policy.contains("frame-ancestors 'none'") && policy.contains("script-src 'sha256-"));
     assert_eq!(field("x-frame-options"), "DENY");
+    let figures = Request::get("/status.json").body(()).unwrap();
+    let figures = admin(&[]).call(figures).await.unwrap();
+    let policy = &figures.headers()["cross-origin-resource-policy"];
+    assert_eq!(policy, "same-origin");
     let (status, json) = ask(&admin(&[]), Request::get("/status.json")).await;
     assert_eq!(
         (status, &*json),

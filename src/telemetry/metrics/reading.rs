@@ -54,7 +54,7 @@ pub struct StorageReading {
     pub credentials_end: Option<f64>,
 }
 
-/// How many observations were at most as long as each of [`LATENCY_BUCKETS`], and how many there were.
+/// How many observations were at most as long as each of `LATENCY_BUCKETS`, and how many there were.
 #[derive(Clone, Debug, Default)]
 pub struct Buckets {
     at_most: Vec<u64>,
