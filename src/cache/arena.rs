@@ -43,16 +43,22 @@ pub struct Arena {
     lent: Box<[AtomicBool]>,
 }
 
-/// A slot that is being filled.
+/// A slot that is being filled. What is filled in is read already while the rest is still to come.
 pub struct Filling {
-    slot: Slot,
+    slot: Arc<Slot>,
+    length: usize,
     filled: usize,
 }
 
-/// A slot in somebody's hands; given back when it is dropped.
+/// A slot in somebody's hands; given back when the last of them lets go.
 struct Slot {
     arena: Arc<Arena>,
     place: Place,
+}
+
+/// The first bytes of a slot, which do not change any more.
+struct Filled {
+    slot: Arc<Slot>,
     length: usize,
 }
 
@@ -82,12 +88,15 @@ impl Arena {
             return None;
         }
         let place = self.slots().take(length)?;
-        let slot = Slot {
+        let slot = Arc::new(Slot {
             arena: Arc::clone(self),
             place,
+        });
+        Some(Filling {
+            slot,
             length,
-        };
-        Some(Filling { slot, filled: 0 })
+            filled: 0,
+        })
     }
 
     /// Whether these bytes lie here.
@@ -133,7 +142,7 @@ impl std::fmt::Debug for Arena {
 impl Filling {
     /// How many bytes still fit.
     pub fn room(&self) -> usize {
-        self.slot.length - self.filled
+        self.length - self.filled
     }
 
     /// Appends bytes, of which no more than there is room for.
@@ -148,24 +157,19 @@ impl Filling {
         Ok(())
     }
 
-    /// The bytes so far.
-    pub fn filled(&self) -> &[u8] {
-        self.slot
-            .arena
-            .map
-            .slice(self.slot.place.offset(), self.filled)
-    }
-
-    /// The bytes, which from now on do not change; the slot is given back with the last of them.
-    pub fn finish(mut self) -> Bytes {
-        self.slot.length = self.filled;
-        Bytes::from_owner(self.slot)
+    /// The bytes so far, which from now on do not change; the slot is given back with the last of them.
+    pub fn filled(&self) -> Bytes {
+        Bytes::from_owner(Filled {
+            slot: Arc::clone(&self.slot),
+            length: self.filled,
+        })
     }
 }
 
-impl AsRef<[u8]> for Slot {
+impl AsRef<[u8]> for Filled {
     fn as_ref(&self) -> &[u8] {
-        self.arena.map.slice(self.place.offset(), self.length)
+        let Slot { arena, place } = &*self.slot;
+        arena.map.slice(place.offset(), self.length)
     }
 }
 
@@ -179,7 +183,8 @@ impl Drop for Slot {
 ///
 /// Sound because: the mapping is read-only, lives as long as `self`, and covers the whole file, which is never made
 /// shorter; slices are made of filled bytes alone, those are written once, by the slot's one `Filling`, before any slice of
-/// them is made, and are written again or cut out only when the slot and with it its last slice is gone.
+/// them is made (it goes on writing behind them, in the same page maybe, and never in them), and are written again or
+/// cut out only when the slot and with it its last slice is gone: each slice holds the slot.
 struct Map {
     base: NonNull<u8>,
     length: usize,

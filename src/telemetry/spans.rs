@@ -6,7 +6,7 @@
 //! (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>) and its sampler `parentbased_traceidratio`.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1 as proto;
@@ -14,13 +14,14 @@ use prometheus::IntCounter;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::access_log::LAST_LINES;
 use super::labels::Route;
 use super::record::Record;
 use super::trace::TraceContext;
 
 /// Spans that may wait for the collector, some 400 bytes each: seconds of a busy gateway, a few megabytes at most.
 const WAITING_SPANS: usize = 8192;
+/// How long the last spans may take at the end: a collector is another machine, and a drain may have used its time.
+const LAST_SPANS: Duration = Duration::from_secs(5);
 /// OTLP's `SpanFlags`: whether the parent is in another process is known, and whether it is.
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
@@ -123,7 +124,7 @@ impl Traces {
     pub async fn close(&self) {
         let Some(queue) = &self.0 else { return };
         queue.closing.cancel();
-        let ended = tokio::time::timeout(LAST_LINES, queue.spans.closed());
+        let ended = tokio::time::timeout(LAST_SPANS, queue.spans.closed());
         if ended.await.is_err() {
             tracing::warn!("the last spans were lost: the collector does not take them");
         }

@@ -41,3 +41,4 @@ mod values;
 mod volumes;
 mod warm;
 mod who_may_see;
+mod windows;
