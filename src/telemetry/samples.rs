@@ -1,7 +1,7 @@
 //! The last quarter of an hour of what is counted, for people who look: a ring of readings, taken from time to time.
 //!
-//! Counts nothing itself: whoever takes a reading asks the metrics. In memory alone; some 100 KB, and as much for every
-//! ten storages.
+//! Counts nothing itself: whoever takes a reading asks the metrics. In memory alone; some 100 KB, and as much for each
+//! storage.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
