@@ -2,6 +2,7 @@
 // Asks for the status again and again, and shows it. Everything told goes into the page as text.
 
 const EVERY = 3000; // milliseconds between two questions: how often the gateway itself looks
+const DENIALS = 25; // shown; the figures hold more
 const PATIENCE = 10000; // milliseconds that an answer may take
 const find = id => document.getElementById(id);
 const missing = '–';
@@ -226,7 +227,7 @@ function show(status) {
   ]);
   for (const plot of plots) plot.show(series);
   table(find('storages'), 'Storages', STORAGE_COLUMNS, status.storages.map(it => storage(now, it)), 'No storage is configured.');
-  table(find('denials'), 'Last denials', DENIAL_COLUMNS, status.denials.map(denial), 'Nobody was denied anything since the start.');
+  table(find('denials'), 'Last denials', DENIAL_COLUMNS, status.denials.slice(0, DENIALS).map(denial), 'Nobody was denied anything since the start.');
   const tier = it => [[it.tier], [bytes(it.bytes)], [it.capacity ? bytes(it.capacity) : missing], [it.capacity ? percent(it.bytes / it.capacity) : missing]];
   table(find('cache'), 'Cache', [['Tier'], ['Holds', 'number'], ['Room', 'number'], ['Full', 'number']], status.cache.map(tier), 'No cache.');
   children(find('configuration'), 'section', status.configuration.length).forEach((card, index) => {
