@@ -18,6 +18,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +35,8 @@ pub const MIN_SLOT: usize = 16 << 10;
 /// Where the kernel says which anonymous files get huge pages. A hole in the middle of one would be made by writing
 /// zeroes into it, under the eyes of a socket; where they are on, there is no arena.
 const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+/// There wherever the kernel's settings can be seen.
+const KERNEL_MEMORY: &str = "/sys/kernel/mm";
 
 /// The memory, and who has what of it.
 pub struct Arena {
@@ -72,8 +75,10 @@ impl Arena {
         if blocks == 0 {
             return Err(io::Error::other("smaller than a block"));
         }
-        if huge_pages(&std::fs::read_to_string(HUGE_PAGES).unwrap_or_default()) {
-            return Err(io::Error::other(format!("{HUGE_PAGES} gives huge pages")));
+        if may_be_huge(std::fs::read_to_string(HUGE_PAGES)) {
+            return Err(io::Error::other(format!(
+                "{HUGE_PAGES} may give huge pages"
+            )));
         }
         Ok(Arc::new(Self {
             map: Map::new(blocks * BLOCK)?,
@@ -120,7 +125,9 @@ impl Arena {
             tracing::warn!(%error, "memory that was sent from cannot be renewed and is given up");
             return;
         }
-        if self.slots().give_back(place) {
+        let mut slots = self.slots();
+        if slots.give_back(place) {
+            // Under the lock: who cuts this block next may lend it at once, and that must stand.
             lent.store(false, Ordering::Release);
         }
     }
@@ -245,11 +252,15 @@ impl Drop for Map {
     }
 }
 
-/// Whether the setting in force, the one in brackets, gives huge pages to files that did not ask.
-fn huge_pages(setting: &str) -> bool {
-    ["[always]", "[within_size]", "[force]"]
-        .iter()
-        .any(|on| setting.contains(on))
+/// Whether the setting in force, the one in brackets, may give huge pages to files that did not ask. A kernel that has
+/// none has no such setting; where the kernel's own files are not to be seen, nobody knows.
+fn may_be_huge(setting: io::Result<String>) -> bool {
+    match setting {
+        Ok(setting) => ["[always]", "[within_size]", "[force]"]
+            .iter()
+            .any(|on| setting.contains(on)),
+        Err(error) => error.kind() != io::ErrorKind::NotFound || !Path::new(KERNEL_MEMORY).exists(),
+    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(super) enum Source {
 #[derive(Clone)]
 pub(super) struct Object {
     pub(super) known: Known,
-    pub(super) store: Store,
+    pub(super) store: Arc<Store>,
     pub(super) shelf: Arc<Shelf>,
     pub(super) trace: Option<TraceContext>,
 }
@@ -129,7 +129,7 @@ impl Object {
             let location = &self.known.version.location;
             let believed = self.shelf.known.get(location);
             if believed.is_some_and(|known| known.version == self.known.version) {
-                self.shelf.known.invalidate(location);
+                self.shelf.forget(location);
             }
         }
         ContentError::Backend(error)

@@ -46,7 +46,7 @@ impl From<Known> for Answered {
 /// What an object is now, asked of storage.
 #[derive(Clone)]
 pub(super) struct Question {
-    pub(super) store: Store,
+    pub(super) store: Arc<Store>,
     pub(super) shelf: Arc<Shelf>,
     pub(super) location: ObjectLocation,
     pub(super) known: Option<Known>,
@@ -66,7 +66,7 @@ impl Question {
         match &answer {
             Ok(answered) => self.shelf.learn(&self.location, &answered.known),
             // Storage has spoken: what was known of the object is no longer believed, through an outage neither.
-            Err(error) if !error.is_outage() => self.shelf.known.invalidate(&self.location),
+            Err(error) if !error.is_outage() => self.shelf.forget(&self.location),
             Err(_) => {}
         }
         Some(answer)

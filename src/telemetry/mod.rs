@@ -15,13 +15,14 @@ mod record;
 mod rotating;
 pub mod samples;
 pub mod spans;
-pub mod trace;
+pub mod stripes;
+mod trace;
 
 pub use access_log::{AccessLog, AccessLogError, Destination};
 pub use audit_log::{AuditConfig, AuditLog, AuditLogError, Deed};
 pub use denials::Denials;
 pub use labels::{Abort, CacheResult, Method, Operation, Outcome, Reason, Route, Tier};
-pub use metrics::{InFlight, Metrics};
+pub use metrics::Metrics;
 pub use otlp::OtlpConfig;
 pub use record::Record;
 pub use spans::{Kind, Span, Traces};

@@ -82,6 +82,7 @@ impl Courier {
 
     /// Sends batch after batch, until the traces are closed and the last is sent.
     pub async fn run(mut self) {
+        let _done = self.ended.done.clone().drop_guard();
         let mut batch = Vec::with_capacity(MAX_BATCH);
         while self.gather(&mut batch).await {
             let spans = std::mem::take(&mut batch);

@@ -38,6 +38,7 @@ struct Queue {
     sample_ratio: f64,
     dropped: IntCounter,
     closing: CancellationToken,
+    done: CancellationToken,
 }
 
 /// The other end of the queue.
@@ -47,6 +48,8 @@ pub(super) struct Ended {
     pub(super) dropped: IntCounter,
     /// Cancelled when no more will come.
     pub(super) closing: CancellationToken,
+    /// Cancelled when the last was brought away.
+    pub(super) done: CancellationToken,
 }
 
 /// Which side of a request a span is.
@@ -79,17 +82,19 @@ impl Traces {
     /// Spans of the traces whose callers want them recorded, and of `sample_ratio` (0 to 1) of those begun here.
     pub(super) fn new(sample_ratio: f64, dropped: IntCounter) -> (Self, Ended) {
         let (spans, ended) = mpsc::channel(WAITING_SPANS);
-        let closing = CancellationToken::new();
+        let (closing, done) = (CancellationToken::new(), CancellationToken::new());
         let queue = Queue {
             spans,
             sample_ratio,
             dropped: dropped.clone(),
             closing: closing.clone(),
+            done: done.clone(),
         };
         let ended = Ended {
             spans: ended,
             dropped,
             closing,
+            done,
         };
         (Self(Some(Arc::new(queue))), ended)
     }
@@ -124,7 +129,7 @@ impl Traces {
     pub async fn close(&self) {
         let Some(queue) = &self.0 else { return };
         queue.closing.cancel();
-        let ended = tokio::time::timeout(LAST_SPANS, queue.spans.closed());
+        let ended = tokio::time::timeout(LAST_SPANS, queue.done.cancelled());
         if ended.await.is_err() {
             tracing::warn!("the last spans were lost: the collector does not take them");
         }

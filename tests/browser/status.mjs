@@ -153,7 +153,7 @@ async function strangers() {
         return (await Promise.all(tries)).join('');
       }, url);
       expect(read === '', `it read: ${read.slice(0, 100)}`);
-      expect(statuses.length >= 4 && statuses.every(status => status === 403), `it was answered ${statuses}`);
+      expect(statuses.length && statuses.every(status => status === 403), `it was answered ${statuses}`);
     });
   } finally {
     server.close();

@@ -6,13 +6,16 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use prometheus::core::{Collector, Metric as _};
-use prometheus::proto::{Histogram, Metric};
-use prometheus::{IntCounter, IntCounterVec};
+use prometheus::IntCounter;
+use prometheus::core::Collector;
+use prometheus::proto::{Histogram, Metric, MetricFamily};
 
-use super::{LATENCY_BUCKETS, Metrics, REQUESTS};
+use super::{
+    CACHE_REQUESTS, DECISIONS, Definition, LATENCY_BUCKETS, Metrics, REQUESTS, RESPONSE_BYTES,
+    TIME_TO_FIRST_BYTE,
+};
 use crate::ids::StorageId;
-use crate::telemetry::labels::{CacheResult, Outcome, Reason, Route, Tier};
+use crate::telemetry::labels::{CacheResult, Outcome, Route, Tier};
 
 /// Everything that a page shows of one moment. Counts go up from the start of the process.
 #[derive(Clone, Debug)]
@@ -120,28 +123,30 @@ impl Metrics {
 
     /// Bytes of a body went to a client, before its end.
     pub fn bytes_sent(&self, bytes: u64) {
-        self.response_bytes.inc_by(bytes);
+        self.stripes.mine().response_bytes.inc_by(bytes);
     }
 
     /// What was counted so far.
     pub fn read(&self) -> Reading {
-        let media = [Route::Tasks, Route::Projects, Route::LocalFiles];
+        let in_flight = self.stripes.flush();
+        let all = self.registry.gather();
+        let media = [Route::Tasks, Route::Projects, Route::LocalFiles].map(Route::as_str);
         let mut first_byte = Buckets::default();
-        for route in media {
-            let histogram = self.time_to_first_byte[route.index()].metric();
-            first_byte.add(histogram.get_histogram());
+        for metric in named(&all, &TIME_TO_FIRST_BYTE) {
+            if media.contains(&label(metric, "route")) {
+                first_byte.add(metric.get_histogram());
+            }
         }
-        let denied = Reason::ALL.iter().filter(|it| it.decision() == "deny");
+        let failed = |metric: &&Metric| label(metric, "code").starts_with('5');
+        let denied = |metric: &&Metric| label(metric, "decision") == "deny";
         Reading {
             at: Instant::now(),
-            requests: total(&self.requests, |_| true),
-            errors: total(&self.requests, |metric| {
-                label(metric, REQUESTS.labels[2]).starts_with('5')
-            }),
-            denials: denied.map(|it| self.decisions[it.index()].get()).sum(),
-            sent: self.response_bytes.get(),
-            in_flight: self.in_flight.get().try_into().unwrap_or_default(),
-            tiers: Tier::ALL.iter().map(|tier| self.tier(*tier)).collect(),
+            requests: total(named(&all, &REQUESTS)),
+            errors: total(named(&all, &REQUESTS).filter(failed)),
+            denials: total(named(&all, &DECISIONS).filter(denied)),
+            sent: total(named(&all, &RESPONSE_BYTES)),
+            in_flight: in_flight.try_into().unwrap_or_default(),
+            tiers: Tier::ALL.iter().map(|it| tier(&all, *it)).collect(),
             kept: self
                 .cache_bytes
                 .iter()
@@ -150,16 +155,6 @@ impl Metrics {
             first_byte,
             storages: self.storages(),
         }
-    }
-
-    fn tier(&self, tier: Tier) -> (u64, u64) {
-        let counters = &self.cache_requests[tier.index()];
-        let of = |results: &[CacheResult]| {
-            let counts = results.iter().map(|result| counters[result.index()].get());
-            counts.sum::<u64>()
-        };
-        let spared = [CacheResult::Hit, CacheResult::Stale, CacheResult::Updating];
-        (of(CacheResult::ALL), of(&spared))
     }
 
     fn storages(&self) -> BTreeMap<StorageId, StorageReading> {
@@ -237,13 +232,28 @@ fn label<'a>(metric: &'a Metric, name: &str) -> &'a str {
     label.map_or("", |label| label.value())
 }
 
-fn total(counters: &IntCounterVec, wanted: impl Fn(&Metric) -> bool) -> u64 {
-    let families = counters.collect();
-    let metrics = families.iter().flat_map(|family| family.get_metric());
-    let wanted = metrics.filter(|metric| wanted(metric));
-    wanted
+fn named<'a>(
+    families: &'a [MetricFamily],
+    definition: &Definition,
+) -> impl Iterator<Item = &'a Metric> {
+    let name = definition.name;
+    let named = families.iter().filter(move |family| family.name() == name);
+    named.flat_map(|family| family.get_metric())
+}
+
+fn total<'a>(metrics: impl Iterator<Item = &'a Metric>) -> u64 {
+    metrics
         .map(|metric| metric.get_counter().get_value() as u64)
         .sum()
+}
+
+fn tier(families: &[MetricFamily], tier: Tier) -> (u64, u64) {
+    let of_tier = |metric: &&Metric| label(metric, "tier") == tier.as_str();
+    let spared = [CacheResult::Hit, CacheResult::Stale, CacheResult::Updating];
+    let spared = spared.map(CacheResult::as_str);
+    let is_spared = |metric: &&Metric| spared.contains(&label(metric, "result"));
+    let asked = || named(families, &CACHE_REQUESTS).filter(of_tier);
+    (total(asked()), total(asked().filter(is_spared)))
 }
 
 #[cfg(test)]
@@ -251,7 +261,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::telemetry::{Method, Operation};
+    use crate::telemetry::{Method, Operation, Reason};
 
     #[test]
     fn a_reading_is_what_was_counted() {
