@@ -19,6 +19,7 @@ use crate::backend::measured::Measured;
 use crate::backend::redis::Redis;
 use crate::backend::retry::Retry;
 use crate::backend::s3::S3;
+use crate::backend::traced::Traced;
 use crate::backend::{Backend, Presign};
 use crate::config::{Config, Loaded, StorageConfig};
 use crate::content::{Reader, Shelf, Store};
@@ -175,7 +176,8 @@ fn open_stores(
         }
         let parts = backend(storage, stall_timeout)?;
         let metrics = || recorder.metrics.clone();
-        let measured = Measured::new(parts.backend, storage.id.clone(), metrics());
+        let traced = Traced::around(parts.backend, &storage.id, &recorder.traces);
+        let measured = Measured::new(traced, storage.id.clone(), metrics());
         let backend: Arc<dyn Backend> = Arc::new(Retry::new(measured));
         let presign = parts.presign.map(|presign| {
             Arc::new(Measured::new(presign, storage.id.clone(), metrics())) as Arc<dyn Presign>

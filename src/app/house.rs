@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, watch};
 use super::audit;
 use super::build::{InForce, build};
 use super::judges::Judges;
+use super::status::Status;
 use super::{Source, StartError, sandbox};
 use crate::authority::file::FileAuthority;
 use crate::cache::disk::DiskCache;
@@ -20,7 +21,7 @@ use crate::serve::ServerConfig;
 use crate::serve::exchange::Recorder;
 use crate::serve::gate::Gate;
 use crate::serve::tls::Tls;
-use crate::telemetry::Tier;
+use crate::telemetry::{Tier, samples};
 
 /// How often files are looked at for changes, and gauges set.
 const TICK: Duration = Duration::from_millis(500);
@@ -36,6 +37,7 @@ pub(super) struct House {
     pub(super) in_force: Mutex<InForce>,
     pub(super) configuration_ok: AtomicBool,
     pub(super) draining: AtomicBool,
+    pub(super) status: Status,
 }
 
 impl House {
@@ -78,6 +80,14 @@ impl House {
                 list = self.audit_list().await;
             }
             self.set_gauges().await;
+        }
+    }
+
+    /// Takes readings for people who look, for as long as the process runs.
+    pub(super) async fn sample(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(samples::EVERY).await;
+            self.status.sample();
         }
     }
 
@@ -181,6 +191,7 @@ impl House {
         }
         // Nothing can fail from here on: a bad reload is not half taken.
         *in_force = fresh;
+        self.status.configured(in_force);
         self.gate.store(Arc::new(gate));
         Ok(())
     }
@@ -216,6 +227,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     }
     if old.log != new.log {
         keys.push("log");
+    }
+    if old.otlp != new.otlp {
+        keys.push("telemetry");
     }
     keys
 }

@@ -20,6 +20,7 @@ use crate::backend::measured::Measured;
 use crate::backend::reach::Reach;
 use crate::backend::retry::Retry;
 use crate::backend::signed::Signed;
+use crate::backend::traced::Traced;
 use crate::config::Config;
 use crate::content::Store;
 use crate::ids::StorageId;
@@ -309,7 +310,9 @@ impl SignedStore {
         let client = HttpClient::within(reach, ca_file, stall_timeout);
         let client = client.map_err(StartError::LabelStudio)?;
         let signed = Signed::new(urls.clone(), client);
-        let measured = Measured::new(signed, LABEL_STUDIO.into(), recorder.metrics.clone());
+        let id = LABEL_STUDIO.into();
+        let traced = Traced::around(Arc::new(signed), &id, &recorder.traces);
+        let measured = Measured::new(traced, id, recorder.metrics.clone());
         Ok(Self {
             config: config.clone(),
             stall_timeout,

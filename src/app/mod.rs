@@ -6,11 +6,13 @@
 
 mod audit;
 mod build;
+mod configured;
 mod descriptors;
 mod disk;
 mod house;
 mod judges;
 pub mod sandbox;
+mod status;
 pub mod systemd;
 
 use std::net::{SocketAddr, TcpListener};
@@ -20,13 +22,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::{FutureExt, TryFutureExt};
 use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::AuthConfigError;
 use crate::authority::postgres::PostgresError;
-use crate::backend::http::HttpClientError;
+use crate::backend::http::{HttpClient, HttpClientError};
 use crate::cache::disk::MAX_FILES;
 use crate::cache::memory::MemoryCache;
 use crate::config::{self, Loaded};
@@ -40,12 +43,15 @@ use crate::serve::listener::Listener;
 use crate::serve::tls::{Tls, TlsError};
 use crate::serve::upstream::Tunnels;
 use crate::serve::{Desk, Front};
+use crate::telemetry::otlp::{self, Courier};
 use crate::telemetry::{
-    AccessLog, AccessLogError, AuditLog, AuditLogError, Destination, Metrics, Tier,
+    AccessLog, AccessLogError, AuditLog, AuditLogError, Destination, Metrics, OtlpConfig, Tier,
+    Traces,
 };
 use build::build;
 pub use build::{Parts, backend, storage_rules};
 use house::{House, stamps};
+use status::Status;
 use systemd::Inherited;
 
 /// Where the configuration comes from; read again at each reload.
@@ -128,6 +134,9 @@ pub enum StartError {
     /// The application cannot be reached for a reason that lies here.
     #[error("server.upstream: {0}")]
     Upstream(HttpClientError),
+    /// The collector of traces cannot be reached for a reason that lies here.
+    #[error("telemetry.otlp: {0}")]
+    Collector(HttpClientError),
     /// An address cannot be listened at.
     #[error("cannot listen at {0}: {1}; is another process there?")]
     Listen(SocketAddr, std::io::Error),
@@ -179,10 +188,14 @@ pub async fn start_on(
         &metrics,
     )?);
     let audit = Arc::new(AuditLog::start(loaded.config.log.audit.as_ref(), &metrics)?);
+    let mut others = JoinSet::new();
+    let traces = traces(loaded.config.otlp.as_ref(), &metrics, &mut others)?;
     let recorder = Recorder {
         metrics: metrics.clone(),
         log,
         audit,
+        denials: Arc::default(),
+        traces,
         cut: CancellationToken::new(),
     };
     let evictions = metrics.clone();
@@ -216,6 +229,13 @@ pub async fn start_on(
         listener.0,
         admin_listener.as_ref().map(|listener| listener.0),
     );
+    let caps = Arc::new(Caps::new(server.caps.clone()));
+    let status = Status::new(
+        (metrics.clone(), recorder.denials.clone()),
+        shelf.clone(),
+        caps.clone(),
+        &in_force,
+    );
     let house = Arc::new(House {
         source,
         gate: Arc::new(ArcSwap::from_pointee(gate)),
@@ -226,12 +246,13 @@ pub async fn start_on(
         in_force: Mutex::new(in_force),
         configuration_ok: AtomicBool::new(true),
         draining: AtomicBool::new(false),
+        status,
     });
     let (shutdown, admin_shutdown) = (CancellationToken::new(), CancellationToken::new());
     let desk = Arc::new(Desk {
         gate: house.gate.clone(),
         recorder: Arc::new(recorder.clone()),
-        caps: Arc::new(Caps::new(server.caps.clone())),
+        caps,
         front,
         tunnels: Tunnels::until(&shutdown),
     });
@@ -252,20 +273,21 @@ pub async fn start_on(
             shutdown.clone(),
             drain,
         );
-    let mut others = JoinSet::new();
     if let Some((_, admin)) = admin_listener {
-        let (readiness, shelf) = (house.clone(), house.shelf.clone());
+        let (readiness, looked_at) = (house.clone(), house.clone());
+        let shelf = house.shelf.clone();
         let purge: Arc<Purge> = Arc::new(move || {
             let shelf = shelf.clone();
             Box::pin(async move { shelf.purge().await })
         });
-        let hosts = server.admin_hosts.into();
         let service = Admin::new(
             metrics,
             Arc::new(move || readiness.not_ready()),
             purge,
-            hosts,
+            Arc::new(move || looked_at.status.document(&looked_at.not_ready())),
+            server.admin_hosts.into(),
         );
+        others.spawn(house.clone().sample());
         let shutdown = admin_shutdown.clone();
         others.spawn(async move {
             admin
@@ -331,9 +353,13 @@ impl Running {
         let cut = (&mut self.server).await.unwrap_or_default();
         self.desk.tunnels.close().await;
         self.admin_shutdown.cancel();
+        let Recorder {
+            log, audit, traces, ..
+        } = &self.house.recorder;
+        let disk = disk::close(&self.house.disk);
+        // The last batch of spans is sent by one of the others.
+        tokio::join!(log.close(), audit.close(), traces.close(), disk);
         self.others.abort_all();
-        let Recorder { log, audit, .. } = &self.house.recorder;
-        tokio::join!(log.close(), audit.close(), disk::close(&self.house.disk));
         cut
     }
 }
@@ -342,6 +368,26 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+/// Where spans are begun; who brings them to the collector is one of `others`.
+fn traces(
+    otlp: Option<&OtlpConfig>,
+    metrics: &Metrics,
+    others: &mut JoinSet<()>,
+) -> Result<Traces, StartError> {
+    let Some(otlp) = otlp else {
+        return Ok(Traces::off());
+    };
+    let client = HttpClient::new(None, otlp::TIMEOUT).map_err(StartError::Collector)?;
+    let post: Box<otlp::Post> = Box::new(move |request| {
+        let client = client.clone();
+        let sent = async move { client.fetch(request).await };
+        sent.map_err(|error| error.to_string()).boxed()
+    });
+    let (traces, courier) = Courier::new(otlp.clone(), metrics, post);
+    others.spawn(courier.run());
+    Ok(traces)
 }
 
 fn destination(access: &crate::config::AccessLog) -> Destination {

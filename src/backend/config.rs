@@ -26,6 +26,18 @@ pub enum BackendConfig {
 }
 
 impl BackendConfig {
+    /// The word for it, as it is written in `kind`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::S3(_) => "s3",
+            Self::Local(_) => "local",
+            Self::Azure(_) => "azure",
+            Self::Gcs(_) => "gcs",
+            Self::Databricks(_) => "databricks",
+            Self::Redis(_) => "redis",
+        }
+    }
+
     /// The CA that is trusted beside the system's, where one is configured.
     pub fn ca_file(&self) -> Option<&Path> {
         match self {

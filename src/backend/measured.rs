@@ -45,10 +45,16 @@ impl<B> Measured<B> {
         };
         self.metrics
             .storage_request(&self.storage, operation, outcome, begun.elapsed());
+        if let Err(error) = answer
+            && outcome.is_failure()
+        {
+            let reason = error.to_string();
+            self.metrics.storage_failed(&self.storage, outcome, reason);
+        }
     }
 }
 
-fn outcome(error: &BackendError) -> Outcome {
+pub(super) fn outcome(error: &BackendError) -> Outcome {
     match error {
         BackendError::NotFound | BackendError::NoSuchBucket => Outcome::NotFound,
         BackendError::AccessDenied(_)

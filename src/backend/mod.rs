@@ -21,6 +21,7 @@ pub mod s3;
 pub mod signed;
 #[cfg(test)]
 pub(crate) mod stub;
+pub mod traced;
 
 use std::ops::Range;
 use std::pin::Pin;

@@ -88,6 +88,12 @@ impl ChunkStore for MemoryCache {
         self.chunks.run_pending_tasks();
         self.chunks.weighted_size()
     }
+
+    fn each(&self, show: &mut dyn FnMut(&ChunkKey, u64)) {
+        for (key, chunk) in self.chunks.iter() {
+            show(&key, chunk.len());
+        }
+    }
 }
 
 #[cfg(test)]

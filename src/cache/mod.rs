@@ -42,6 +42,25 @@ pub trait ChunkStore: Send + Sync {
     fn purge(&self);
     /// How many bytes are kept, for a gauge.
     fn bytes(&self) -> u64;
+    /// Shows every chunk that is kept, by its key and length, to people who want to know what is there.
+    fn each(&self, _show: &mut dyn FnMut(&ChunkKey, u64)) {}
+}
+
+/// What is kept of something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Bytes of chunks.
+    pub bytes: u64,
+    /// Chunks.
+    pub entries: u64,
+}
+
+impl Held {
+    /// One more chunk.
+    pub fn add(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.entries += 1;
+    }
 }
 
 /// How a request's bytes were had, in nginx's words; the worst of its chunks stands in the log.

@@ -12,7 +12,7 @@
 //!    `LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED` with `LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT`,
 //!    `AZURE_BLOB_ACCOUNT_NAME` and `AZURE_BLOB_ACCOUNT_KEY`. Below them stands what identifies a workload: Azure's
 //!    `AZURE_*` and `IDENTITY_*`, and Google's application default (`GOOGLE_APPLICATION_CREDENTIALS`, gcloud's own
-//!    file), which is a file to watch. The variables of AWS's SDK (`AWS_*`) are read by those who sign, not here.
+//!    file), which is a file to watch; and OpenTelemetry's `OTEL_*`, which say where traces go. The variables of AWS's SDK (`AWS_*`) are read by those who sign, not here.
 
 mod access;
 mod auth;
@@ -21,6 +21,7 @@ mod raw;
 mod reader;
 mod sections;
 mod storage;
+mod telemetry;
 pub mod units;
 
 #[cfg(test)]
@@ -42,7 +43,7 @@ use crate::ids::StorageId;
 use crate::located::{Document, Located, Problems};
 use crate::project::Delivery;
 use crate::serve::{DeliveryConfig, ServerConfig};
-use crate::telemetry::AuditConfig;
+use crate::telemetry::{AuditConfig, OtlpConfig};
 
 use reader::Reader;
 
@@ -67,6 +68,8 @@ pub struct Config {
     pub storages: Vec<StorageConfig>,
     /// `[log]`.
     pub log: LogConfig,
+    /// `[telemetry] otlp`: where traces go; none: nowhere.
+    pub otlp: Option<OtlpConfig>,
 }
 
 /// One `[[storage]]`.
@@ -221,6 +224,7 @@ fn compose(reader: &mut Reader<'_>, root: raw::Root) -> Option<Config> {
     let cache = sections::cache(reader, root.cache);
     let delivery = sections::delivery(reader, root.delivery);
     let log = sections::log(reader, root.log);
+    let otlp = telemetry::otlp(reader, root.telemetry);
     let (allow_proxy, presign_expiry) = delivery.as_ref().map_or(
         (true, sections::DEFAULT_PRESIGN_EXPIRY),
         |(delivery, presign_expiry)| (delivery.allow_proxy, *presign_expiry),
@@ -247,5 +251,6 @@ fn compose(reader: &mut Reader<'_>, root: raw::Root) -> Option<Config> {
         content,
         storages,
         log: log?,
+        otlp: otlp?,
     })
 }

@@ -3,6 +3,7 @@
 //! Defaults and rules stand with the section that means them; here a key is there or it is not. Each storage is read
 //! on its own, by its kind, so that a key of another kind is an unknown key.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -22,6 +23,7 @@ pub struct Root {
     pub cache: Option<Value>,
     pub delivery: Option<Value>,
     pub log: Option<Value>,
+    pub telemetry: Option<Value>,
     #[serde(default)]
     pub storage: Vec<toml::Table>,
 }
@@ -199,6 +201,22 @@ pub struct Log {
     pub audit_window: Option<Span>,
     pub audit_max_size: Option<ByteSize>,
     pub audit_keep: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    pub otlp: Option<Otlp>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Otlp {
+    pub endpoint: Option<String>,
+    #[serde(default)]
+    pub headers: BTreeMap<String, SecretRef>,
+    pub sample_ratio: Option<f64>,
+    pub service_name: Option<String>,
 }
 
 /// Keys that every kind of storage has.

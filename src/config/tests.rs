@@ -6,6 +6,7 @@ mod label_studio;
 mod mistakes;
 mod start;
 mod stores;
+mod telemetry;
 mod trust;
 mod warnings;
 

@@ -20,7 +20,7 @@ mod tests;
 mod window;
 mod windows;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ use tokio::sync::Semaphore;
 
 use crate::backend::{Backend, BackendError, Presign, PresignOptions, PresignedUrl};
 use crate::cache::disk::DiskCache;
-use crate::cache::{CacheStatus, ChunkStore};
+use crate::cache::{CacheStatus, ChunkStore, Held};
 use crate::ids::StorageId;
 use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
 use crate::range::ByteRange;
@@ -124,6 +124,11 @@ impl Store {
             outage: Outage::default(),
         }
     }
+
+    /// Why the storage is taken to be down at this moment; none: it is not.
+    pub fn outage(&self) -> Option<BackendError> {
+        self.outage.known()
+    }
 }
 
 /// What survives a reload of the configuration: the cache, what is known of objects, the fetches under way.
@@ -181,6 +186,22 @@ impl Shelf {
         self.windows.forget_finished();
         self.chunks.purge();
         bytes
+    }
+
+    /// What is kept of each storage. Goes through all of it.
+    pub fn contents(&self) -> BTreeMap<StorageId, Held> {
+        let mut contents = BTreeMap::<StorageId, Held>::new();
+        self.chunks.each(&mut |key, bytes| {
+            let storage = &key.version.location.storage;
+            match contents.get_mut(storage) {
+                Some(held) => held.add(bytes),
+                None => {
+                    let (bytes, entries) = (bytes, 1);
+                    contents.insert(storage.clone(), Held { bytes, entries });
+                }
+            }
+        });
+        contents
     }
 
     /// How many bytes of chunks are kept.

@@ -163,7 +163,10 @@ impl ContentStream {
         {
             status = CacheStatus::Miss;
         }
-        self.opening = None;
+        // And so does what this reader's own opening began: else nothing small would ever be a miss.
+        if self.opening.take().is_some() && self.tried.contains(&position) {
+            status = CacheStatus::Miss;
+        }
         self.status = self.status.max(status);
         self.object
             .shelf

@@ -54,6 +54,11 @@ impl Caps {
         }
     }
 
+    /// Bodies of media that run now.
+    pub fn running(&self) -> u64 {
+        self.streams.load(Relaxed)
+    }
+
     /// Counts a body that is about to begin, until its place is dropped.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ use super::upstream::{Hop, Tunnels, Upstream, upload};
 use super::{head, media, session};
 use crate::auth::AuthError;
 use crate::authority::{AuthorityError, Target};
-use crate::telemetry::{self, Reason, TraceContext};
+use crate::telemetry::{self, Kind, Reason, TraceContext};
 
 /// No route wants a request's body; this much is read so that the connection may go on, and no more.
 const MAX_REQUEST_BODY: usize = 64 << 10;
@@ -93,7 +93,7 @@ impl Desk {
             .headers
             .get("traceparent")
             .and_then(|value| value.to_str().ok());
-        let trace = TraceContext::take_up(traceparent);
+        let trace = recorder.traces.take_up(traceparent);
         let mut exchange = Exchange::begin(recorder, &parts.method, &trace);
         let checked = head::check(&parts);
         let front = self.front.as_ref().filter(|_| checked.is_ok());
@@ -155,9 +155,11 @@ impl Desk {
     ) -> Response<Body> {
         exchange.routed(telemetry::Route::Upstream);
         let has_body = !incoming.is_end_stream();
+        let traces = &self.recorder.traces;
+        let asked = traces.step(trace, "upstream", Kind::Client);
         let hop = Hop {
             peer,
-            trace,
+            trace: &asked.context(),
             request_id: exchange.request_id(),
             tunnels: &self.tunnels,
         };
@@ -165,7 +167,7 @@ impl Desk {
         let caught = std::panic::AssertUnwindSafe(forwarded).catch_unwind().await;
         let forwarded =
             caught.unwrap_or(Err(Failure::Internal("a panic while passing a request on")));
-        let mut response = forwarded.unwrap_or_else(|failure| {
+        let mut response = asked.end(forwarded).unwrap_or_else(|failure| {
             let mut response = refuse(&failure, &parts, &mut exchange);
             if has_body {
                 head::close(response.headers_mut());
@@ -351,6 +353,8 @@ mod tests {
         let recorder = Arc::new(Recorder {
             log: Arc::new(log),
             audit: Arc::new(audit),
+            denials: Default::default(),
+            traces: Default::default(),
             metrics: Arc::new(metrics),
             cut: Default::default(),
         });

@@ -12,9 +12,12 @@ use crate::cache::CacheStatus;
 use crate::ids::{ProjectId, RequestId, StorageId, Subject, TaskId};
 use crate::media_uri::MediaUri;
 use crate::telemetry::{
-    Abort, AccessLog, AuditLog, Deed, Method, Metrics, Reason, Record, Route, TraceContext,
+    Abort, AccessLog, AuditLog, Deed, Denials, Kind, Method, Metrics, Reason, Record, Route, Span,
+    TraceContext, Traces,
 };
 
+/// Bytes are counted as they go, so much at a time: an hour of video is no leap at its end.
+const COUNTED_AT_ONCE: u64 = 1 << 20;
 /// nginx's number for a client that left before it was answered. HTTP has none, for nobody is sent it; without one the
 /// line would say 0, and the metrics the lowest code that they know.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -30,6 +33,10 @@ pub struct Recorder {
     pub log: Arc<AccessLog>,
     /// Who was shown what.
     pub audit: Arc<AuditLog>,
+    /// The last who were not, for people who look.
+    pub denials: Arc<Denials>,
+    /// Where the spans of traces go.
+    pub traces: Traces,
     /// Cancelled when what still runs is cut, at the end of the drain.
     pub cut: CancellationToken,
 }
@@ -40,6 +47,9 @@ pub struct Exchange {
     record: Option<Box<Record>>,
     asked_for: Option<MediaUri>,
     begun: Instant,
+    /// Bytes that the metrics have.
+    counted: u64,
+    span: Span,
     recorder: Arc<Recorder>,
 }
 
@@ -81,6 +91,8 @@ impl Exchange {
             record: Some(record),
             asked_for: None,
             begun: Instant::now(),
+            counted: 0,
+            span: recorder.traces.begin(*trace, "request", Kind::Server),
             recorder: recorder.clone(),
         }
     }
@@ -142,7 +154,12 @@ impl Exchange {
     /// It is refused, for a reason that only the logs know.
     pub fn refused(&mut self, status: http::StatusCode, reason: Reason) {
         self.line_mut().status = status.as_u16();
-        self.recorder.audit.denied(reason.as_str(), || self.deed());
+        self.denied(reason.as_str());
+    }
+
+    fn denied(&self, reason: &'static str) {
+        self.recorder.audit.denied(reason, || self.deed());
+        self.recorder.denials.add(reason, || self.deed());
     }
 
     fn line(&self) -> &Record {
@@ -171,7 +188,13 @@ impl Exchange {
         if self.line().time_to_first_byte.is_none() {
             self.line_mut().time_to_first_byte = Some(self.begun.elapsed());
         }
-        self.line_mut().bytes += bytes as u64;
+        let line = self.line_mut();
+        line.bytes += bytes as u64;
+        let so_far = line.bytes;
+        if so_far - self.counted >= COUNTED_AT_ONCE {
+            self.recorder.metrics.bytes_sent(so_far - self.counted);
+            self.counted = so_far;
+        }
     }
 
     /// The body was dropped before its end: by the client's leaving, or because the process ends.
@@ -198,8 +221,7 @@ impl Exchange {
         if self.line().aborted.is_none() {
             self.line_mut().aborted = Some(reason);
             if matches!(reason, Abort::Revoked | Abort::Expired) {
-                let audit = &self.recorder.audit;
-                audit.denied(reason.as_str(), || self.deed());
+                self.denied(reason.as_str());
             }
         }
     }
@@ -236,11 +258,12 @@ impl Drop for Exchange {
             status,
             record.duration,
             first_byte,
-            record.bytes,
+            record.bytes - self.counted,
         );
         if let Some(reason) = record.aborted {
             metrics.aborted(reason);
         }
+        self.span.describe(&record);
         self.recorder.log.record(record);
     }
 }

@@ -32,7 +32,7 @@ use crate::object::ObjectMeta;
 use crate::project::Delivery;
 use crate::range::{ByteRange, RangeSpec};
 use crate::resolve::ResolvedObject;
-use crate::telemetry::TraceContext;
+use crate::telemetry::{Kind, TraceContext};
 
 /// A request that was permitted, on its way to the bytes.
 struct Permitted<'a> {
@@ -59,13 +59,17 @@ pub async fn answer(
     let request = MediaRequest::from_parts(parts, target)?;
     exchange.asked_for(&request.uri);
     let credentials = credentials(parts, gate.cookie.name(), true);
-    let annotator = gate.authenticate(credentials, &desk.recorder).await?;
+    let traces = &desk.recorder.traces;
+    let step = traces.step(trace, "authenticate", Kind::Internal);
+    let annotator = step.end(gate.authenticate(credentials, &desk.recorder).await)?;
     exchange.asked_by(&annotator.subject);
     gate.limits.check_request(&annotator.subject)?;
     let admitted_at = Instant::now();
-    let (permit, object) = gate
+    let step = traces.step(trace, "entitle", Kind::Internal);
+    let admitted = gate
         .admit(&annotator, &request.target, &request.uri, &desk.recorder)
-        .await?;
+        .await;
+    let (permit, object) = step.end(admitted)?;
     let project = permit.projects().first().map(|project| project.id.clone());
     exchange.served_from(project.as_ref(), &object.location().storage);
     // After the decision: who is refused must not learn how busy a project is.
@@ -84,7 +88,7 @@ pub async fn answer(
         object,
         project,
         admitted_at,
-        trace: trace.child(),
+        trace: *trace,
     };
     let answered = match permitted.object.delivery() {
         Delivery::Redirect => permitted.redirect().await,
@@ -194,15 +198,18 @@ impl Permitted<'_> {
         exchange: &Exchange,
     ) -> Result<Response<Body>, Failure> {
         let pace = self.pace()?;
+        let traces = &self.desk.recorder.traces;
+        let asked = traces.step(trace, "upstream", Kind::Client);
         let hop = Hop {
             peer,
-            trace,
+            trace: &asked.context(),
             request_id: exchange.request_id(),
             tunnels: &self.desk.tunnels,
         };
         let file_name = self.request.uri.file_name();
         let question = &self.object.location().key;
-        let answer = application::answer(self.gate, self.parts, &hop, question, file_name).await?;
+        let answer = application::answer(self.gate, self.parts, &hop, question, file_name).await;
+        let answer = asked.end(answer)?;
         let begun = Begun {
             asked_at: self.admitted_at,
             sent: 0,
@@ -215,10 +222,10 @@ impl Permitted<'_> {
     }
 
     async fn open(&self, first: FirstRead) -> Result<Opened, ContentError> {
-        self.gate
-            .reader
-            .open(&self.object, first, Some(self.trace))
-            .await
+        let traces = &self.desk.recorder.traces;
+        let step = traces.step(&self.trace, "open", Kind::Internal);
+        let trace = Some(step.context());
+        step.end(self.gate.reader.open(&self.object, first, trace).await)
     }
 
     /// What is read first, as far as the request tells.

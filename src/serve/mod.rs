@@ -30,6 +30,7 @@ mod rest;
 mod screen;
 mod sending;
 mod session;
+mod status_page;
 pub mod task_json;
 pub mod tls;
 pub mod upstream;

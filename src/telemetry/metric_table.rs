@@ -121,6 +121,12 @@ pub(super) const AUDIT_WRITABLE: Definition = row(
     &[],
 );
 
+pub(super) const SPANS_DROPPED: Definition = row(
+    "lockgate_trace_spans_dropped_total",
+    "Spans of traces dropped because the collector did not take them, or not as fast as they ended",
+    &[],
+);
+
 /// Whole requests: a cached thumbnail takes a millisecond, an hour of video as long as it is watched.
 pub(super) const REQUEST_BUCKETS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
@@ -159,6 +165,7 @@ pub(super) const TABLE: &[Definition] = &[
     LOG_DROPPED,
     AUDIT_DROPPED,
     AUDIT_WRITABLE,
+    SPANS_DROPPED,
 ];
 
 #[cfg(test)]

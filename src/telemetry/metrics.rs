@@ -4,6 +4,8 @@
 //! ids; never a user, never an object. What every request counts is added up by each thread for itself (`stripes`); only
 //! what goes with a request to storage looks its handle up by label.
 
+mod reading;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::core::Collector;
@@ -16,6 +18,7 @@ use super::labels::{Abort, CacheResult, Method, Operation, Outcome, Reason, Rout
 use super::metric_table::*;
 use super::stripes::{Counts, Stripes};
 use crate::ids::StorageId;
+pub use reading::{Reading, StorageFailure};
 
 /// Status codes have a place each from 100 to 599.
 const FIRST_CODE: usize = 100;
@@ -41,6 +44,8 @@ pub struct Metrics {
     log_dropped: IntCounter,
     audit_dropped: IntCounter,
     audit_writable: IntGauge,
+    spans_dropped: IntCounter,
+    failures: reading::Failures,
 }
 
 impl Metrics {
@@ -114,6 +119,8 @@ impl Metrics {
             log_dropped: plain(&registry, IntCounter::with_opts(opts(&LOG_DROPPED))?)?,
             audit_dropped: plain(&registry, IntCounter::with_opts(opts(&AUDIT_DROPPED))?)?,
             audit_writable,
+            spans_dropped: plain(&registry, IntCounter::with_opts(opts(&SPANS_DROPPED))?)?,
+            failures: Default::default(),
             registry,
         })
     }
@@ -123,7 +130,8 @@ impl Metrics {
         self.stripes.mine().in_flight += 1;
     }
 
-    /// A request's answer is complete or broken off. `first_byte` is none where there was no body.
+    /// A request's answer is complete or broken off. `first_byte` is none where there was no body; `bytes` are those
+    /// that [`Self::bytes_sent`] has not counted.
     pub fn request_finished(
         &self,
         route: Route,

@@ -8,12 +8,16 @@ use crate::ids::Hex;
 
 /// The flags that version 00 and its level 2 define: sampled, random.
 const KNOWN_FLAGS: u8 = 0b11;
+/// The flag that says that the trace is recorded (§3.2.2.5).
+const SAMPLED: u8 = 0b01;
 
 /// A trace and the span in it. Ids are never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     trace_id: u128,
     span_id: u64,
+    /// The span that caused this one; 0: none.
+    parent_id: u64,
     flags: u8,
 }
 
@@ -30,6 +34,7 @@ impl TraceContext {
         Self {
             trace_id: fastrand::u128(1..),
             span_id: fastrand::u64(1..),
+            parent_id: 0,
             flags: 0,
         }
     }
@@ -38,8 +43,32 @@ impl TraceContext {
     pub fn child(&self) -> Self {
         Self {
             span_id: fastrand::u64(1..),
+            parent_id: self.span_id,
             ..*self
         }
+    }
+
+    /// Whether it was begun here, so that here it is decided whether it is recorded.
+    pub(super) fn is_root(&self) -> bool {
+        self.parent_id == 0
+    }
+
+    /// Whether it is recorded, as whoever began it has decided.
+    pub(super) fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
+    /// The same, to be recorded.
+    pub(super) fn sampled(self) -> Self {
+        Self {
+            flags: self.flags | SAMPLED,
+            ..self
+        }
+    }
+
+    /// The ids of the trace, the span and the span that caused it, as OTLP carries them; the last is empty at a root.
+    pub(super) fn ids(&self) -> (u128, u64, u64) {
+        (self.trace_id, self.span_id, self.parent_id)
     }
 
     /// The trace's id as it is written: 32 lower hexadecimal digits.
@@ -87,6 +116,7 @@ fn parse(traceparent: &str) -> Option<TraceContext> {
     whole.then_some(TraceContext {
         trace_id,
         span_id,
+        parent_id: 0,
         flags,
     })
 }

@@ -8,12 +8,13 @@ mod outage;
 mod people;
 mod replicas;
 mod rights;
+mod server;
 mod tls;
 mod views;
 
+use crate::postgres::server::Postgres;
 use crate::support::client::Ask;
 use crate::support::gateway::{Gateway, Setup};
-use crate::support::postgres::Postgres;
 use crate::support::store::Store;
 use crate::support::{eventually, token, uri};
 

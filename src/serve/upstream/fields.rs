@@ -60,7 +60,7 @@ pub(super) fn for_the_upstream(
     if let Ok(id) = HeaderValue::try_from(hop.request_id.to_string()) {
         headers.insert(REQUEST_ID, id);
     }
-    if let Ok(traceparent) = HeaderValue::try_from(hop.trace.child().header_value()) {
+    if let Ok(traceparent) = HeaderValue::try_from(hop.trace.header_value()) {
         headers.insert(TRACEPARENT, traceparent);
     }
 }

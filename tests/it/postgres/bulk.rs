@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio_postgres::{AsyncMessage, NoTls};
 
 use super::{on_task, replica, started};
+use crate::postgres::server::{OWNER, Postgres};
 use crate::support::eventually;
-use crate::support::postgres::{OWNER, Postgres};
 
 const TASKS: &str = "
 insert into lockgate.task select 'bulk-' || n, '1' from generate_series(1, 100000) n;

@@ -14,7 +14,7 @@ use lockgate::media_uri::MediaUri;
 use lockgate::project::MediaRule;
 use lockgate::secret::Secret;
 
-use crate::support::postgres::{Postgres, READER};
+use crate::postgres::server::{Postgres, READER};
 
 const SUBJECTS: [&str; 5] = ["anna", "bo", "chen", "o'hara \"x\"; --", "\u{1f512}"];
 const GROUPS: [&str; 4] = ["a", "b", "c{,}\"", ""];

@@ -1,6 +1,6 @@
 //! Whole lists in and out: the schema made by many at once, a list that comes back as it was, mistakes that change nothing.
 
-use crate::support::postgres::Postgres;
+use crate::postgres::server::Postgres;
 
 const LIST: &str = "
 [[project]]

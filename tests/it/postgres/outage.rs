@@ -1,8 +1,8 @@
 //! PostgreSQL is killed, comes back, comes back elsewhere: never open, and no restart of Lockgate.
 
 use super::{on_task, ready, replica, started};
+use crate::postgres::server::{PASSWORD, Postgres, READER, setup};
 use crate::support::client::Client;
-use crate::support::postgres::{PASSWORD, Postgres, READER, setup};
 use crate::support::process::Serving;
 use crate::support::{eventually, uri};
 

@@ -2,9 +2,9 @@
 //! role can do no more than read.
 
 use super::{on_task, started};
+use crate::postgres::server::{OWNER, PASSWORD, Postgres, READER, setup};
 use crate::support::eventually;
 use crate::support::gateway::Setup;
-use crate::support::postgres::{OWNER, PASSWORD, Postgres, READER, setup};
 use crate::support::process::Serving;
 
 async fn check(setup: Setup) -> (Option<i32>, String) {

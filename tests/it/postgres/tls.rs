@@ -1,6 +1,6 @@
 //! TLS to PostgreSQL: `sslmode` means what libpq's documentation says.
 
-use crate::support::postgres::{PASSWORD, Postgres, READER};
+use crate::postgres::server::{PASSWORD, Postgres, READER};
 
 /// A server that takes nobody without TLS; its certificate is for `localhost` alone.
 async fn with_tls() -> Option<Postgres> {
@@ -96,7 +96,7 @@ async fn check_says_that_it_is_encrypted() {
         "postgres://{READER}@localhost:{}/lockgate?sslmode=verify-full&hostaddr=127.0.0.1",
         postgres.port()
     );
-    let setup = crate::support::postgres::setup(&url)
+    let setup = crate::postgres::server::setup(&url)
         .set("access.postgres.password.file", "password")
         .set("access.postgres.ca_file", "ca.crt")
         .file("password", PASSWORD)

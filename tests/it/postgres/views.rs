@@ -1,8 +1,8 @@
 //! A platform's own tables: the views of `docs/postgres.md`, run as they stand there.
 
 use super::{on_project, on_task, ready};
+use crate::postgres::server::{PASSWORD, Postgres};
 use crate::support::eventually;
-use crate::support::postgres::{PASSWORD, Postgres};
 use crate::support::store::Store;
 
 const DOCUMENT: &str = include_str!("../../../docs/postgres.md");

@@ -101,6 +101,8 @@ impl MoodyHouse {
         let metrics = Arc::new(Metrics::new().expect("a registry"));
         let log = AccessLog::start(Destination::Off, &metrics).expect("a log");
         let recorder = Recorder {
+            denials: Default::default(),
+            traces: Default::default(),
             metrics: metrics.clone(),
             log: Arc::new(log),
             audit: Arc::new(AuditLog::start(None, &metrics).expect("none")),

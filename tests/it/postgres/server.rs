@@ -10,10 +10,10 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
-use super::garage::is_ci;
-use super::gateway::Setup;
-use super::process::run;
-use super::{PATIENCE, eventually, free_ports};
+use crate::support::garage::is_ci;
+use crate::support::gateway::Setup;
+use crate::support::process::run;
+use crate::support::{PATIENCE, eventually, free_ports};
 
 /// Of every role: searched for in whatever a gateway writes.
 pub const PASSWORD: &str = "a-password-of-the-tests-as-long-as-a-token";
@@ -38,7 +38,7 @@ impl Postgres {
             eprintln!("SKIPPED, for postgresql is not installed: run tests/servers");
             return None;
         };
-        super::secrets::remember(PASSWORD);
+        crate::support::secrets::remember(PASSWORD);
         let directory = directory();
         let password = directory.path().join("password");
         std::fs::write(&password, PASSWORD).expect("it is written");
@@ -211,7 +211,7 @@ impl Postgres {
         }
         let run = move || run(&verb.iter().map(String::as_str).collect::<Vec<_>>());
         let output = tokio::task::spawn_blocking(run).await.expect("no panic");
-        super::secrets::assert_none_in_text("the verb", &crate::cli::said(&output));
+        crate::support::secrets::assert_none_in_text("the verb", &crate::cli::said(&output));
         output
     }
 
