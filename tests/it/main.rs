@@ -13,6 +13,7 @@ mod cli;
 mod clients_misbehave;
 mod conditions;
 mod conformance;
+mod docs;
 mod fairness;
 mod gcs;
 mod gcs_aws;

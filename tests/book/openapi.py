@@ -1,0 +1,5 @@
+"""Nothing yet."""
+
+
+def problems(_options) -> list[str]:
+    return []
