@@ -54,7 +54,7 @@ def python(block: Block, world: World) -> str | None:
     if "file" in block.said:  # a later block runs it
         compile(block.text, block.said["file"], "exec")
         return None
-    status, said = world.run([world.python, "-c", world.here(block.text)])
+    status, said = world.program([world.python, "-c", world.here(block.text)])
     return None if status == 0 else f"ended with {status}:\n{said[-3000:]}"
 
 
@@ -77,13 +77,13 @@ def typescript(block: Block, world: World) -> str | None:
         return f"the compiler says:\n{said}"
     if "file" in block.said:
         return None
-    status, said = world.run(["node", (world.home / name).with_suffix(".mjs")])
+    status, said = world.program(["node", (world.home / name).with_suffix(".mjs")])
     return None if status == 0 else f"ended with {status}:\n{said[-3000:]}"
 
 
 def javascript(block: Block, world: World) -> str | None:
     path = world.write(f"block-{block.line}.mjs", block.text)
-    status, said = world.run(["node", "--check", path] if "file" in block.said else ["node", path])
+    status, said = world.program(["node", "--check", path] if "file" in block.said else ["node", path])
     return None if status == 0 else f"ended with {status}:\n{said[-3000:]}"
 
 

@@ -9,7 +9,7 @@ How a block is marked that cannot run stands in `blocks.py`, and what each kind 
 
 import argparse
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--tools", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("pages", nargs="*", help="pages or other parts: settings, openapi, links (default: everything)")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     wrong, ran, left = [], 0, []
     for page in pages(options.pages):
         counted, problems, skipped = run(page, options)

@@ -18,21 +18,25 @@ ROOTS = {"server": "Server", "auth": "Auth", "access": "Access", "cache": "Cache
 def problems(_options) -> list[str]:
     if not PAGE.exists():
         return [f"there is no {PAGE.name}"]
-    read, named = keys_read(), keys_named(PAGE.read_text())
+    (read, accepted), named = keys_read(), keys_named(PAGE.read_text())
     missing = [f"{PAGE.name} says nothing of {key}" for key in sorted(read - named)]
-    return missing + [f"{PAGE.name} names {key}, which nothing reads" for key in sorted(named - read)]
+    return missing + [f"{PAGE.name} names {key}, which nothing reads" for key in sorted(named - read - accepted)]
 
 
-def keys_read() -> set[str]:
+def keys_read() -> tuple[set[str], set[str]]:
+    """Those that are read; and those that are taken and not used yet, which a field's underscore says."""
     text = (ROOT / "src/config/raw.rs").read_text()
-    structs = {}
+    structs, unused = {}, set()
     for name, body in re.findall(r"^pub struct (\w+) \{\n(.*?)^\}", text, re.S | re.M):
-        fields, renamed = {}, None
+        fields, renamed, at = {}, None, {v: k for k, v in ROOTS.items()}.get(name, name.lower())
         for line in body.splitlines():
             if rename := re.search(r'serde\(rename = "([^"]+)"', line):
                 renamed = rename[1]
             elif written := re.match(r"\s+(?:pub )?(\w+): (.+),$", line):
-                fields[renamed or written[1]] = written[2]
+                if written[1].startswith("_"):
+                    unused.add(renamed or written[1])
+                else:
+                    fields[renamed or written[1]] = written[2]
                 renamed = None
         structs[name] = fields
     keys = set()
@@ -44,7 +48,8 @@ def keys_read() -> set[str]:
     for struct, kind in STORAGES.items():
         keys |= {f"storage.{kind}.{key}" for key in structs[struct]}
     # Another spelling of `access.label_studio`.
-    return {key for key in keys if not key.startswith("access.label-studio")}
+    keys = {key for key in keys if not key.startswith("access.label-studio")}
+    return keys, {f"cache.disk.{key}" for key in unused}
 
 
 def below(at: str, struct: str, structs: dict) -> set[str]:

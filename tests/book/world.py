@@ -11,7 +11,6 @@ exchanged for a free one, and small programs stand before the true ones in PATH:
 - `node FILE.ts` runs what the compiler made of it: Node runs TypeScript by itself from 22.18 on
 """
 
-import json
 import os
 import re
 import shutil
@@ -21,7 +20,6 @@ import struct
 import subprocess
 import sys
 import tomllib
-import urllib.parse
 import zlib
 from pathlib import Path
 
@@ -34,13 +32,17 @@ PORTS = (8080, 9090, 8000, 8081, 3900)
 PATIENCE = 180  # seconds that one block may take, on a busy machine
 MEDIA_URI = re.compile(r"s3://([a-z0-9.-]+)/([A-Za-z0-9._/-]+\.[a-z0-9]+)")
 
+BEFORE = """set -euo pipefail
+[ ! -e "$BOOK/exports" ] || source "$BOOK/exports"
+cd "$(cat "$BOOK/cwd" 2>/dev/null || echo "$HOME")"
+"""
 SHIMS = {
     "lockgate": """
 # A storage that names no server of its own is asked for where the page's own one is.
 while read -r id variable; do
     ! grep -qs "id = \\"$id\\"" lockgate.toml || export "$variable"
 done < "$BOOK/endpoints"
-case "${1:-}" in serve | demo) ;; *) exec "$BOOK_LOCKGATE" "$@" ;; esac
+case "${1:-} $*" in *--help*) exec "$BOOK_LOCKGATE" "$@" ;; serve* | demo*) ;; *) exec "$BOOK_LOCKGATE" "$@" ;; esac
 verb=$1; shift
 arguments=()
 while [ $# -gt 0 ]; do
@@ -49,7 +51,7 @@ while [ $# -gt 0 ]; do
 done
 if [ -e "$BOOK/pid" ]; then kill "$(cat "$BOOK/pid")" 2>/dev/null || true; while kill -0 "$(cat "$BOOK/pid")" 2>/dev/null; do sleep 0.05; done; fi
 [ "$verb" = demo ] || arguments+=(--admin-listen "127.0.0.1:$BOOK_PORT_9090")
-setpriv --pdeathsig TERM "$BOOK_LOCKGATE" "$verb" "${arguments[@]}" --listen "127.0.0.1:$BOOK_PORT_8080" >"$BOOK/lockgate.log" 2>&1 &
+"$BOOK_LOCKGATE" "$verb" "${arguments[@]}" --listen "127.0.0.1:$BOOK_PORT_8080" >"$BOOK/lockgate.log" 2>&1 &
 pid=$!
 echo "$pid" > "$BOOK/pid"
 url=http://127.0.0.1:$BOOK_PORT_9090/readyz
@@ -91,12 +93,17 @@ class World:
         self.tools, self.lockgate = tools, lockgate
         self.ports = dict(zip(PORTS, free_ports(len(PORTS))))
         self.servers = Servers(self.own)
-        self.sessions: list[int] = []
         self.garage = None
         self.placeholders: dict[str, str] = {}
         self.python = sys.executable
         self.environment = self._environment()
         self._shims()
+        # Blocks leave servers behind. They end with the world, and should this process be killed, by this one.
+        subprocess.Popen(
+            ["bash", "-c", 'while kill -0 "$1" 2>/dev/null && [ -d "$2" ]; do sleep 1; done\n'
+             'for one in /proc/[0-9]*; do ! grep -qzxF "BOOK=$2" "$one/environ" || kill -KILL "${one#/proc/}"; done',
+             "watch", str(os.getpid()), str(self.own)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
     def _environment(self) -> dict:
         own = {
@@ -118,7 +125,8 @@ class World:
     def here(self, text: str) -> str:
         """The text with this world's ports."""
         for port, free in self.ports.items():
-            text = re.sub(rf"\b(127\.0\.0\.1|localhost|0\.0\.0\.0):{port}\b", rf"127.0.0.1:{free}", text)
+            text = re.sub(rf'\b(?:127\.0\.0\.1|localhost|0\.0\.0\.0)(:|", |\', ){port}\b', rf"127.0.0.1\g<1>{free}", text)
+            text = re.sub(rf"\bhttp\.server {port}\b", f"http.server {free}", text)
         for placeholder, value in self.placeholders.items():
             text = text.replace(placeholder, value)
         return text
@@ -131,11 +139,11 @@ class World:
 
     def sh(self, text: str) -> tuple[int, str]:
         """Runs a block; what it exports and where it goes to hold for the next one."""
-        script = (
-            f'set -euo pipefail\n[ ! -e "$BOOK/exports" ] || source "$BOOK/exports"\ncd "$(cat "$BOOK/cwd" 2>/dev/null || echo "$HOME")"\n'
-            f'{self.here(text)}\nexport -p > "$BOOK/exports"; pwd > "$BOOK/cwd"\n'
-        )
-        return self.run(["bash", "-c", script])
+        return self.run(["bash", "-c", f'{BEFORE}{self.here(text)}\nexport -p > "$BOOK/exports"; pwd > "$BOOK/cwd"\n'])
+
+    def program(self, command: list) -> tuple[int, str]:
+        """Runs a program where the blocks before it have come to."""
+        return self.run(["bash", "-c", f'{BEFORE}exec "$@"', "program", *command])
 
     def run(self, command: list, directory: Path | None = None, environment: dict | None = None) -> tuple[int, str]:
         """To its end; what it leaves behind ends with the world."""
@@ -145,7 +153,6 @@ class World:
                 [str(part) for part in command], cwd=directory or self.home, env=self.environment | (environment or {}),
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
             )
-            self.sessions.append(process.pid)
             try:
                 status = process.wait(timeout=PATIENCE)
             except subprocess.TimeoutExpired:
@@ -199,12 +206,15 @@ class World:
         return samples
 
     def end(self) -> None:
-        for session in self.sessions:
-            try:
-                os.killpg(session, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        """Ends whatever was started here, which its environment tells."""
         self.servers.stop()
+        own = f"BOOK={self.own}".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if own in (process / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(process.name), signal.SIGKILL)
+            except (OSError, ProcessLookupError):
+                pass  # it has ended, or is not ours
 
 
 def storages_of(page: str) -> list[dict]:
