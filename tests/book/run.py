@@ -51,7 +51,8 @@ def main() -> int:
 
 def pages(named: list[str]) -> list[Path]:
     every = [Path("README.md"), Path("CONTRIBUTING.md"), *sorted(path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md"))]
-    return [page for page in every if (ROOT / page).exists() and (not named or str(page) in named)]
+    elsewhere = [Path(name) for name in named if name.startswith("/")]  # by its whole path, a page may lie anywhere
+    return elsewhere + [page for page in every if (ROOT / page).exists() and (not named or str(page) in named)]
 
 
 def run(page: Path, options: argparse.Namespace) -> tuple[int, list[str], list[str]]:

@@ -37,3 +37,38 @@ fn every_block_of_the_book_runs_or_says_why_it_cannot() {
     let (well, said) = docs(&[]);
     assert!(well, "{said}");
 }
+
+#[test]
+fn a_block_that_is_wrong_unknown_or_left_out_without_a_reason_is_caught() {
+    let page = |text: &str| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let page = directory.path().join("page.md");
+        std::fs::write(&page, text).expect("it is written");
+        docs(&[page.to_str().expect("UTF-8")])
+    };
+    let (well, said) =
+        page("```sh\ntrue\n```\n<!-- not run: needs the moon -->\n```sh\nfalse\n```\n");
+    if said.contains("not installed") {
+        return;
+    }
+    assert!(well && said.contains("page.md:5: needs the moon"), "{said}");
+    for (text, words) in [
+        ("```sh\nfalse | cat\n```\n", "ended with 1"),
+        ("```toml\n[cache]\nmemori = \"1MiB\"\n```\n", "memori"),
+        ("```toml\n[cache]\nmemory = 1\n```\n", "cache.memory"),
+        ("```toml\n[[project]]\nid = \"1\"\n```\n", "storages"),
+        (
+            "<!-- within: storage s3 -->\n```toml\nroot = \"x\"\n```\n",
+            "root",
+        ),
+        ("```python\nassert False\n```\n", "AssertionError"),
+        ("```ts\nconst n: number = 'one';\n```\n", "TS2322"),
+        ("```nginx\nproxy_pas x;\n```\n", "proxy_pas"),
+        ("```cobol\nSTOP RUN.\n```\n", "not run: REASON"),
+        ("```\nlockgate serve\n```\n", "not run: REASON"),
+        ("<!-- not run: -->\n```sh\ntrue\n```\n", "needs its reason"),
+    ] {
+        let (well, said) = page(text);
+        assert!(!well && said.contains(words), "{text}{said}");
+    }
+}
