@@ -8,6 +8,8 @@
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 
+use std::cell::Cell;
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
 
@@ -18,6 +20,10 @@ use support::{token, uri};
 
 const WINDOW: u64 = 8 << 20;
 const SMALL: u64 = 100_000;
+/// What is cold has to be another one each time: what was just read stays joinable for a while, 32 MiB of large windows
+/// and 256 small ones (`content/windows.rs`).
+const COLD_WINDOWS: u64 = 64;
+const COLD_OBJECTS: u64 = 1024;
 
 struct Stand {
     gateway: Gateway,
@@ -28,8 +34,10 @@ struct Stand {
 impl Stand {
     async fn with_cache(memory: &str) -> Self {
         let store = Store::start().await;
-        store.generate("media", "large.mp4", Pattern(1), 64 * WINDOW);
-        store.generate("media", "small.jpg", Pattern(1), SMALL);
+        store.generate("media", "large.mp4", Pattern(1), COLD_WINDOWS * WINDOW);
+        for number in 0..COLD_OBJECTS {
+            store.generate("media", &small(number), Pattern(1), SMALL);
+        }
         let gateway = Setup::over(&store.section("media"))
             .set("cache.memory", memory)
             .start()
@@ -59,22 +67,35 @@ impl Stand {
     }
 }
 
+fn small(number: u64) -> String {
+    format!("small-{number}.jpg")
+}
+
 fn streaming(c: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
-    for (told, memory) in [("cached", "256MiB"), ("cold", "0MiB")] {
+    for (told, memory, windows, objects) in [
+        ("cached", "256MiB", 1, 1),
+        ("cold", "0MiB", COLD_WINDOWS, COLD_OBJECTS),
+    ] {
         let stand = runtime.block_on(Stand::with_cache(memory));
+        let (stand, turn) = (&stand, Cell::new(0));
+        let next = || turn.replace(turn.get() + 1);
         let mut group = c.benchmark_group(told);
         group.sample_size(20);
-        let large = format!("bytes={}-{}", 3 * WINDOW, 4 * WINDOW - 1);
         group.throughput(Throughput::Bytes(WINDOW));
         group.bench_function("8 MiB range", |b| {
-            b.to_async(&runtime)
-                .iter(|| stand.read("large.mp4", &large, WINDOW));
+            b.to_async(&runtime).iter(|| {
+                let first = next() % windows * WINDOW;
+                let range = format!("bytes={first}-{}", first + WINDOW - 1);
+                async move { stand.read("large.mp4", &range, WINDOW).await }
+            });
         });
         group.throughput(Throughput::Bytes(SMALL));
         group.bench_function("100 KB object", |b| {
-            b.to_async(&runtime)
-                .iter(|| stand.read("small.jpg", "bytes=0-", SMALL));
+            b.to_async(&runtime).iter(|| {
+                let key = small(next() % objects);
+                async move { stand.read(&key, "bytes=0-", SMALL).await }
+            });
         });
         group.finish();
     }

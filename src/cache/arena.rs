@@ -18,6 +18,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +35,8 @@ pub const MIN_SLOT: usize = 16 << 10;
 /// Where the kernel says which anonymous files get huge pages. A hole in the middle of one would be made by writing
 /// zeroes into it, under the eyes of a socket; where they are on, there is no arena.
 const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+/// There wherever the kernel's settings can be seen.
+const KERNEL_MEMORY: &str = "/sys/kernel/mm";
 
 /// The memory, and who has what of it.
 pub struct Arena {
@@ -43,16 +46,22 @@ pub struct Arena {
     lent: Box<[AtomicBool]>,
 }
 
-/// A slot that is being filled.
+/// A slot that is being filled. What is filled in is read already while the rest is still to come.
 pub struct Filling {
-    slot: Slot,
+    slot: Arc<Slot>,
+    length: usize,
     filled: usize,
 }
 
-/// A slot in somebody's hands; given back when it is dropped.
+/// A slot in somebody's hands; given back when the last of them lets go.
 struct Slot {
     arena: Arc<Arena>,
     place: Place,
+}
+
+/// The first bytes of a slot, which do not change any more.
+struct Filled {
+    slot: Arc<Slot>,
     length: usize,
 }
 
@@ -66,8 +75,10 @@ impl Arena {
         if blocks == 0 {
             return Err(io::Error::other("smaller than a block"));
         }
-        if huge_pages(&std::fs::read_to_string(HUGE_PAGES).unwrap_or_default()) {
-            return Err(io::Error::other(format!("{HUGE_PAGES} gives huge pages")));
+        if may_be_huge(std::fs::read_to_string(HUGE_PAGES)) {
+            return Err(io::Error::other(format!(
+                "{HUGE_PAGES} may give huge pages"
+            )));
         }
         Ok(Arc::new(Self {
             map: Map::new(blocks * BLOCK)?,
@@ -82,12 +93,15 @@ impl Arena {
             return None;
         }
         let place = self.slots().take(length)?;
-        let slot = Slot {
+        let slot = Arc::new(Slot {
             arena: Arc::clone(self),
             place,
+        });
+        Some(Filling {
+            slot,
             length,
-        };
-        Some(Filling { slot, filled: 0 })
+            filled: 0,
+        })
     }
 
     /// Whether these bytes lie here.
@@ -111,7 +125,9 @@ impl Arena {
             tracing::warn!(%error, "memory that was sent from cannot be renewed and is given up");
             return;
         }
-        if self.slots().give_back(place) {
+        let mut slots = self.slots();
+        if slots.give_back(place) {
+            // Under the lock: who cuts this block next may lend it at once, and that must stand.
             lent.store(false, Ordering::Release);
         }
     }
@@ -133,7 +149,7 @@ impl std::fmt::Debug for Arena {
 impl Filling {
     /// How many bytes still fit.
     pub fn room(&self) -> usize {
-        self.slot.length - self.filled
+        self.length - self.filled
     }
 
     /// Appends bytes, of which no more than there is room for.
@@ -148,24 +164,19 @@ impl Filling {
         Ok(())
     }
 
-    /// The bytes so far.
-    pub fn filled(&self) -> &[u8] {
-        self.slot
-            .arena
-            .map
-            .slice(self.slot.place.offset(), self.filled)
-    }
-
-    /// The bytes, which from now on do not change; the slot is given back with the last of them.
-    pub fn finish(mut self) -> Bytes {
-        self.slot.length = self.filled;
-        Bytes::from_owner(self.slot)
+    /// The bytes so far, which from now on do not change; the slot is given back with the last of them.
+    pub fn filled(&self) -> Bytes {
+        Bytes::from_owner(Filled {
+            slot: Arc::clone(&self.slot),
+            length: self.filled,
+        })
     }
 }
 
-impl AsRef<[u8]> for Slot {
+impl AsRef<[u8]> for Filled {
     fn as_ref(&self) -> &[u8] {
-        self.arena.map.slice(self.place.offset(), self.length)
+        let Slot { arena, place } = &*self.slot;
+        arena.map.slice(place.offset(), self.length)
     }
 }
 
@@ -179,7 +190,8 @@ impl Drop for Slot {
 ///
 /// Sound because: the mapping is read-only, lives as long as `self`, and covers the whole file, which is never made
 /// shorter; slices are made of filled bytes alone, those are written once, by the slot's one `Filling`, before any slice of
-/// them is made, and are written again or cut out only when the slot and with it its last slice is gone.
+/// them is made (it goes on writing behind them, in the same page maybe, and never in them), and are written again or
+/// cut out only when the slot and with it its last slice is gone: each slice holds the slot.
 struct Map {
     base: NonNull<u8>,
     length: usize,
@@ -240,11 +252,15 @@ impl Drop for Map {
     }
 }
 
-/// Whether the setting in force, the one in brackets, gives huge pages to files that did not ask.
-fn huge_pages(setting: &str) -> bool {
-    ["[always]", "[within_size]", "[force]"]
-        .iter()
-        .any(|on| setting.contains(on))
+/// Whether the setting in force, the one in brackets, may give huge pages to files that did not ask. A kernel that has
+/// none has no such setting; where the kernel's own files are not to be seen, nobody knows.
+fn may_be_huge(setting: io::Result<String>) -> bool {
+    match setting {
+        Ok(setting) => ["[always]", "[within_size]", "[force]"]
+            .iter()
+            .any(|on| setting.contains(on)),
+        Err(error) => error.kind() != io::ErrorKind::NotFound || !Path::new(KERNEL_MEMORY).exists(),
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,7 @@
 //! Fills one window from storage: pinned to its version, checked, and taken up again where storage breaks off.
+//!
+//! Frames are copied into the memory that chunks are kept in as they arrive, so that the buffer they were received in is
+//! used for the next. Ends when the window is whole, when three tries have failed, or when nobody waits any more.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,13 +10,14 @@ use futures_util::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::outage::Outage;
+use super::plan;
 use super::slots::Slots;
 use super::window::Window;
 use super::windows::Windows;
 use crate::backend::retry::{MAX_TRIES, Tries, pause};
 use crate::backend::{Backend, BackendError, ByteStream, Call, Condition, Conditional, Fetched};
-use crate::cache::{ChunkKey, ChunkStore};
-use crate::object::ObjectMeta;
+use crate::cache::{ChunkKey, ChunkStore, Growing};
+use crate::object::{ObjectMeta, ObjectVersion};
 
 /// An answer that is there already.
 pub struct Begun {
@@ -33,28 +37,30 @@ pub struct Fetch {
     pub slots: Slots,
     /// Told of what storage answers.
     pub outage: Outage,
-    /// Which chunk.
-    pub key: ChunkKey,
-    /// Its bytes in the object.
-    pub range: Range<u64>,
+    /// Of which version.
+    pub version: Arc<ObjectVersion>,
     /// The object's metadata in this version.
     pub meta: Arc<ObjectMeta>,
     /// Passed on to storage.
     pub traceparent: Option<String>,
+    /// Where chunks are kept.
+    pub chunks: Arc<dyn ChunkStore>,
+    /// Held while it counts as read ahead, if it does.
+    pub _ahead: Option<OwnedSemaphorePermit>,
 }
 
-/// Fails its window when it goes before the window is whole: no reader waits for a fetch that is no more.
+/// Fails its window when it goes before the window has ended: no reader waits for a fetch that is no more.
 pub struct Filling {
-    key: ChunkKey,
+    version: Arc<ObjectVersion>,
     window: Arc<Window>,
     windows: Arc<Windows>,
 }
 
 impl Filling {
     /// Takes on the duty to fill a window.
-    pub fn new(key: ChunkKey, window: Arc<Window>, windows: Arc<Windows>) -> Self {
+    pub fn new(version: Arc<ObjectVersion>, window: Arc<Window>, windows: Arc<Windows>) -> Self {
         Self {
-            key,
+            version,
             window,
             windows,
         }
@@ -62,61 +68,107 @@ impl Filling {
 
     fn fail(&self, error: BackendError) {
         self.window.fail(error);
-        self.windows.failed(&self.key, &self.window);
+        self.windows.failed(&self.version, &self.window);
     }
 }
 
 impl Drop for Filling {
     fn drop(&mut self) {
-        if self.window.whole().is_none() {
+        if !self.window.has_ended() {
             self.fail(BackendError::Unavailable("the fetch was given up".into()));
         }
     }
 }
 
-impl Fetch {
-    /// Fetches until the window is whole or three tries have failed. `first` is an answer that is there already.
-    pub async fn run(self, filling: Filling, first: Option<Begun>, chunks: Arc<dyn ChunkStore>) {
-        match self.fill(&filling.window, first).await {
-            Ok(()) => {
-                let chunk = filling.window.finish(|frames| chunks.gather(frames));
-                let length = chunk.len();
-                chunks.put(self.key.clone(), chunk).await;
-                filling.windows.finished(self.key, length);
+/// Where bytes from storage go: into the chunk that is being filled, and then the next.
+struct Writer<'a> {
+    window: &'a Window,
+    chunks: &'a dyn ChunkStore,
+    growing: Option<Growing>,
+    position: u64,
+}
+
+impl Writer<'_> {
+    /// Takes a frame in; what is past the window's end is let go.
+    fn push(&mut self, mut frame: bytes::Bytes) {
+        let end = self.window.range().end;
+        while !frame.is_empty() && self.position < end {
+            let chunk_end = plan::chunk_range(plan::chunk_index(self.position), end).end;
+            let growing = self
+                .growing
+                .get_or_insert_with(|| self.chunks.begin((chunk_end - self.position) as usize));
+            let piece = frame.split_to(frame.len().min(growing.room()));
+            self.position += piece.len() as u64;
+            let grown = growing.push(piece);
+            match self.growing.take_if(|growing| growing.room() == 0) {
+                Some(whole) => self.window.complete(whole.finish()),
+                None => self.window.grow(grown),
             }
-            Err(error) => filling.fail(error),
         }
     }
 
-    async fn fill(&self, window: &Arc<Window>, first: Option<Begun>) -> Result<(), BackendError> {
-        let mut answer = first;
-        let tries = answer
+    fn is_done(&self) -> bool {
+        self.position == self.window.range().end
+    }
+}
+
+impl Fetch {
+    /// Fetches until the window is whole, three tries have failed, or nobody waits any more. `first` is an answer that is
+    /// there already.
+    pub async fn run(self, filling: Filling, first: Option<Begun>) {
+        let window = &filling.window;
+        let outcome = tokio::select! {
+            biased;
+            () = window.given_up() => None,
+            outcome = self.fill(window, first) => Some(outcome),
+        };
+        self.keep(window, &outcome);
+        match outcome {
+            Some(Ok(())) => {
+                window.finish();
+                filling.windows.finished(self.version, window);
+            }
+            Some(Err(error)) => filling.fail(error),
+            None => tracing::debug!("a window that nobody waits for any more was given up"),
+        }
+    }
+
+    /// Puts the chunks that are whole where others find them, however their window ended: they are of this version.
+    /// Only what storage itself takes back (a checksum that does not hold) is not kept. Until now readers found them in
+    /// the window, which is on the board. This is where a lower tier is offered them, too.
+    fn keep(&self, window: &Window, outcome: &Option<Result<(), BackendError>>) {
+        if matches!(outcome, Some(Err(BackendError::Protocol(_)))) {
+            return;
+        }
+        let first = plan::chunk_index(window.range().start);
+        for (index, chunk) in (first..).zip(window.chunks()) {
+            let version = self.version.clone();
+            self.chunks.put(ChunkKey { version, index }, chunk);
+        }
+    }
+
+    /// Fills what is missing of the window. Between two runs a lower tier may be asked for the chunk at the writer's
+    /// position, and push it; a run then ends where that tier has the next one.
+    async fn fill(&self, window: &Window, first: Option<Begun>) -> Result<(), BackendError> {
+        let tries = first
             .as_ref()
             .map_or_else(Tries::default, |first| first.tries.clone());
-        loop {
-            let attempt = match answer.take() {
-                Some(Begun { fetched, _slot, .. }) => pour(fetched.body, window).await,
-                None => {
-                    // The board and this fetch hold the window; who waits for its bytes holds it, too, and who reads
-                    // from it holds it weakly between two frames.
-                    let wanted = || Arc::strong_count(window) > 2 || Arc::weak_count(window) > 0;
-                    let _slot = self.slots.take(wanted).await?.ok_or_else(nobody_waits)?;
-                    // The backend tries as often as is left to try.
-                    let fetched = self.ask(window.received(), &tries).await;
-                    self.outage.heard(&fetched);
-                    let fetched = fetched?;
-                    pour(fetched.body, window).await
-                }
-            };
+        let mut answer = first;
+        let mut writer = Writer {
+            window,
+            chunks: &*self.chunks,
+            growing: None,
+            position: window.range().start,
+        };
+        while !writer.is_done() {
+            let missing = writer.position..window.range().end;
+            let attempt = self
+                .bring(missing, answer.take(), &tries, &mut writer)
+                .await;
             match attempt {
-                Ok(()) => return Ok(()),
+                Ok(()) => {}
                 // All bytes are in: how the connection ended is of no interest.
-                Err(error)
-                    if error.is_transient()
-                        && window.received() == self.range.end - self.range.start =>
-                {
-                    return Ok(());
-                }
+                Err(error) if error.is_transient() && writer.is_done() => {}
                 Err(error) if error.is_transient() && tries.count() < MAX_TRIES => {
                     let tries = tries.count();
                     tracing::debug!(%error, tries, "taking up a window where storage broke off");
@@ -125,18 +177,39 @@ impl Fetch {
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
-    /// The rest of the window from `received` on, of this version or not at all.
-    async fn ask(&self, received: u64, tries: &Tries) -> Result<Fetched, BackendError> {
-        let version = &self.key.version;
+    /// Brings bytes from storage, from the answer that is there or by asking for what is missing.
+    async fn bring(
+        &self,
+        missing: Range<u64>,
+        answer: Option<Begun>,
+        tries: &Tries,
+        writer: &mut Writer<'_>,
+    ) -> Result<(), BackendError> {
+        let Some(Begun { fetched, _slot, .. }) = answer else {
+            // Who no longer waits gives the window up, and this turn with it.
+            let slot = self.slots.take(|| true).await?;
+            // The backend tries as often as is left to try.
+            let fetched = self.ask(missing, tries).await;
+            self.outage.heard(&fetched);
+            let poured = pour(fetched?, writer).await;
+            drop(slot);
+            return poured;
+        };
+        pour(fetched, writer).await
+    }
+
+    /// A range of this version or none.
+    async fn ask(&self, asked: Range<u64>, tries: &Tries) -> Result<Fetched, BackendError> {
+        let version = &self.version;
         let call = Call {
             traceparent: self.traceparent.as_deref(),
             tries: tries.clone(),
             ..Call::about(&version.location)
         }
         .on(Condition::IfMatch(version.etag.clone()));
-        let asked = self.range.start + received..self.range.end;
         let fetched = match self.backend.get(call, asked.clone()).await {
             Ok(Conditional::Is(fetched)) => fetched,
             Ok(Conditional::NotModified) => {
@@ -159,13 +232,17 @@ impl Fetch {
     }
 }
 
-fn nobody_waits() -> BackendError {
-    BackendError::Unavailable("nobody waits for it any more".into())
-}
-
-async fn pour(mut body: ByteStream, window: &Window) -> Result<(), BackendError> {
+/// To the end of the body: what comes last may say that the bytes before it were wrong. One that is longer than the
+/// window, because another one was begun meanwhile, is broken off.
+async fn pour(fetched: Fetched, writer: &mut Writer<'_>) -> Result<(), BackendError> {
+    let is_longer = fetched.range.end > writer.window.range().end;
+    let mut body: ByteStream = fetched.body;
+    writer.window.begin();
     while let Some(frame) = body.next().await {
-        window.push(frame?);
+        writer.push(frame?);
+        if is_longer && writer.is_done() {
+            break;
+        }
     }
     Ok(())
 }

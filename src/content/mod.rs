@@ -20,19 +20,24 @@ mod window;
 mod windows;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
+
 use crate::backend::{Backend, BackendError, Presign, PresignOptions, PresignedUrl};
-use crate::cache::{CHUNK_SIZE, CacheStatus, ChunkStore};
+use crate::cache::{CacheStatus, ChunkStore};
 use crate::ids::StorageId;
 use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
 use crate::range::ByteRange;
 use crate::resolve::ResolvedObject;
 use crate::telemetry::{Metrics, Tier};
 use object::Object;
-use open::{Answered, Question};
+use open::{Answered, Opening, Question};
 use outage::Outage;
+use plan::Wanted;
+pub use plan::{Extent, WINDOW_SIZE};
 use single_flight::SingleFlight;
 use slots::Slots;
 pub use stream::ContentStream;
@@ -40,11 +45,14 @@ use tasks::Tasks;
 use windows::Windows;
 
 /// A position past this is in no object; no store has one of 2^63 bytes, and some ignore a range that begins there.
-const MAX_POSITION: u64 = i64::MAX as u64 - CHUNK_SIZE;
+const MAX_POSITION: u64 = i64::MAX as u64 - WINDOW_SIZE;
 /// How often somebody asks again whose question was given up as they came.
 const MAX_ASKS: usize = 3;
 /// How many objects' metadata are remembered (about 500 bytes each).
 const MAX_METADATA: u64 = 200_000;
+/// How many windows may be read ahead at once: half of what one storage may have under way, so that who waits for bytes
+/// finds a slot, and 256 MiB at most.
+const MAX_AHEAD: usize = 32;
 
 /// The `[cache]` section's part that this room wants; `config` fills it in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,20 +79,25 @@ pub enum ContentError {
 }
 
 /// What the client will read first: it decides which request to storage answers two questions at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FirstRead {
     /// No byte (HEAD), or bytes counted from an end that is not known yet.
     Unknown,
-    /// From this position on.
-    At(u64),
+    /// These, as far as the object has them, to their end or maybe not.
+    At(Range<u64>, Extent),
 }
 
 impl FirstRead {
-    /// The chunk that is read first, where that is known.
-    fn index(self) -> Option<u64> {
+    fn wanted(self) -> Option<Wanted> {
         match self {
-            Self::At(position) if position <= MAX_POSITION => Some(plan::chunk_index(position)),
-            Self::At(_) | Self::Unknown => None,
+            Self::At(range, extent) if range.start <= MAX_POSITION && !range.is_empty() => {
+                Some(Wanted {
+                    begun_at: range.start,
+                    left: range,
+                    extent,
+                })
+            }
+            Self::At(..) | Self::Unknown => None,
         }
     }
 }
@@ -116,6 +129,7 @@ pub struct Shelf {
     known: moka::sync::Cache<ObjectLocation, Known>,
     opens: SingleFlight<(ObjectLocation, Option<u64>), Result<Answered, BackendError>>,
     windows: Arc<Windows>,
+    ahead: Arc<Semaphore>,
     tasks: Tasks,
     metrics: Arc<Metrics>,
 }
@@ -128,6 +142,7 @@ impl Shelf {
             known: moka::sync::Cache::new(MAX_METADATA),
             opens: SingleFlight::default(),
             windows: Arc::default(),
+            ahead: Arc::new(Semaphore::new(MAX_AHEAD)),
             tasks: Tasks::default(),
             metrics,
         })
@@ -180,8 +195,8 @@ impl Known {
 pub struct Opened {
     object: Object,
     status: CacheStatus,
-    /// The chunk whose fetch this opening began.
-    begun: Option<u64>,
+    /// The window whose fetch this opening began.
+    begun: Option<Arc<Opening>>,
     /// What storage failed with when it was asked for this opening, and the version believed in all the same.
     failure: Option<BackendError>,
 }
@@ -197,9 +212,9 @@ impl Opened {
         self.status
     }
 
-    /// The bytes of a range of this version.
-    pub fn stream(&self, range: &ByteRange) -> ContentStream {
-        ContentStream::new(self, range.range())
+    /// The bytes of a range of this version, which will be read to its end, or maybe not.
+    pub fn stream(&self, range: &ByteRange, extent: Extent) -> ContentStream {
+        ContentStream::new(self, range.range(), extent)
     }
 }
 
@@ -247,7 +262,7 @@ impl Reader {
             shelf: self.shelf.clone(),
             location: location.clone(),
             known: self.shelf.known.get(location),
-            index: first.index(),
+            wanted: first.wanted(),
             traceparent: traceparent.map(str::to_owned),
         };
         let learned = self.learn(&question).await?;
@@ -306,7 +321,9 @@ impl Reader {
 
     /// Asks, or shares the answer of who asks already. A failure is not shared: who did not ask tries once.
     async fn ask(&self, question: &Question) -> Result<(Answered, bool), BackendError> {
-        let key = (question.location.clone(), question.index);
+        let wanted = question.wanted.as_ref();
+        let index = wanted.map(|wanted| plan::chunk_index(wanted.left.start));
+        let key = (question.location.clone(), index);
         let mut shared_failure = false;
         for _ in 0..MAX_ASKS {
             let asked = |interest| question.clone().answer(interest);
@@ -322,8 +339,7 @@ impl Reader {
                     shared_failure = true;
                 }
                 Some(Err(error)) => return Err(error),
-                Some(Ok(answered)) if leads => return Ok((answered, true)),
-                Some(Ok(answered)) => return Ok((answered.known.into(), false)),
+                Some(Ok(answered)) => return Ok((answered, leads)),
             }
         }
         Err(BackendError::Unavailable("the request was given up".into()))

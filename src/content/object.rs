@@ -1,13 +1,26 @@
-//! One version of an object: where each of its chunks is to be had, and what an error says of it.
+//! One version of an object: where its bytes are to be had, and what an error says of it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::fetch::{Begun, Fetch, Filling};
-use super::stream::Source;
-use super::windows::Joined;
-use super::{ContentError, Known, Shelf, Store, plan};
+use super::plan::{self, Wanted};
+use super::window::Window;
+use super::windows::{Follower, Joined};
+use super::{ContentError, Known, Shelf, Store};
 use crate::backend::BackendError;
-use crate::cache::{CacheStatus, ChunkKey};
+use crate::cache::{CacheStatus, Chunk, ChunkKey};
+
+/// Where bytes come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// The cache.
+    Cached(Chunk),
+    /// A fetch, under way or just done.
+    Fetched(Arc<Window>, Follower),
+}
 
 /// One version of an object, and everything needed to read it.
 #[derive(Clone)]
@@ -19,57 +32,93 @@ pub(super) struct Object {
 }
 
 impl Object {
-    /// Where a chunk's bytes are to be had: cached, under way, or from a fetch that begins now; or the failure, where
+    /// Where the next bytes are to be had: cached, under way, or from a fetch that begins now; or the failure, where
     /// storage has failed at this very moment and nothing is to be fetched.
-    pub(super) async fn source(
+    pub(super) fn source(
         &self,
-        index: u64,
+        wanted: &Wanted,
         failure: Option<BackendError>,
     ) -> Result<(Source, CacheStatus), BackendError> {
-        let key = self.key(index);
-        if let Some(chunk) = self.shelf.chunks.get(&key).await {
+        let position = wanted.left.start;
+        if let Some(chunk) = self.cached(position) {
             return Ok((Source::Cached(chunk), CacheStatus::Hit));
         }
         match failure {
-            Some(error) if !self.shelf.windows.has(&key) => Err(error),
-            Some(_) | None => Ok(self.join(index, None)),
+            Some(error) if !self.shelf.windows.has(&self.known.version, position) => Err(error),
+            Some(_) | None => Ok(self.join(self.window(wanted), None, None)),
         }
     }
 
-    /// Joins the window of a chunk, or begins it, with `first` where storage has answered already.
-    pub(super) fn join(&self, index: u64, first: Option<Begun>) -> (Source, CacheStatus) {
-        let key = self.key(index);
-        let window = match self.shelf.windows.join(&key) {
-            Joined::Follows(window) => {
-                let status = if window.whole().is_some() {
-                    CacheStatus::Hit
-                } else {
-                    CacheStatus::Updating
+    /// Follows the window that a reader will come to, and begins it where there is none; `true` where it was begun.
+    /// Nothing, where its beginning is cached, or all readers together read ahead enough.
+    pub(super) fn ahead(&self, wanted: &Wanted) -> Option<(Follower, bool)> {
+        let position = wanted.left.start;
+        if self.shelf.chunks.has(&self.key(position)) {
+            return None;
+        }
+        let permit = match self.shelf.windows.has(&self.known.version, position) {
+            true => None,
+            false => Some(self.shelf.ahead.clone().try_acquire_owned().ok()?),
+        };
+        match self.join(self.window(wanted), None, permit) {
+            (Source::Fetched(_, follower), status) => Some((follower, status == CacheStatus::Miss)),
+            (Source::Cached(_), _) => None,
+        }
+    }
+
+    /// The chunk that holds a position, if it is cached.
+    pub(super) fn cached(&self, position: u64) -> Option<Chunk> {
+        self.shelf.chunks.get(&self.key(position))
+    }
+
+    /// The window to ask storage for: it ends before what is cached already.
+    pub(super) fn window(&self, wanted: &Wanted) -> Range<u64> {
+        let window = wanted.window(self.known.meta.complete_length);
+        let later = plan::chunk_index(window.start) + 1..plan::chunk_index(window.end - 1) + 1;
+        let cached = later
+            .map(|index| plan::chunk_range(index, window.end).start)
+            .find(|start| self.shelf.chunks.has(&self.key(*start)));
+        window.start..cached.unwrap_or(window.end)
+    }
+
+    /// Joins the window that begins with, or holds, the beginning of `wanted`, or begins it, with `first` where storage
+    /// has answered already.
+    pub(super) fn join(
+        &self,
+        wanted: Range<u64>,
+        first: Option<Begun>,
+        ahead: Option<OwnedSemaphorePermit>,
+    ) -> (Source, CacheStatus) {
+        let version = &self.known.version;
+        let (window, follower) = match self.shelf.windows.join(version, wanted) {
+            Joined::Follows(window, follower) => {
+                let status = match window.is_whole() {
+                    true => CacheStatus::Hit,
+                    false => CacheStatus::Updating,
                 };
-                return (Source::Fetched(window), status);
+                return (Source::Fetched(window, follower), status);
             }
-            Joined::Leads(window) => window,
+            Joined::Leads(window, follower) => (window, follower),
         };
         let fetch = Fetch {
             backend: self.store.backend.clone(),
             slots: self.store.slots.clone(),
             outage: self.store.outage.clone(),
-            key: key.clone(),
-            range: plan::chunk_range(index, self.known.meta.complete_length),
+            version: version.clone(),
             meta: self.known.meta.clone(),
             traceparent: self.traceparent.clone(),
+            chunks: self.shelf.chunks.clone(),
+            _ahead: ahead,
         };
-        let filling = Filling::new(key, window.clone(), self.shelf.windows.clone());
-        self.shelf
-            .tasks
-            .spawn(fetch.run(filling, first, self.shelf.chunks.clone()));
-        (Source::Fetched(window), CacheStatus::Miss)
+        let filling = Filling::new(version.clone(), window.clone(), self.shelf.windows.clone());
+        self.shelf.tasks.spawn(fetch.run(filling, first));
+        (Source::Fetched(window, follower), CacheStatus::Miss)
     }
 
-    fn key(&self, index: u64) -> ChunkKey {
+    fn key(&self, position: u64) -> ChunkKey {
         ChunkKey {
             version: self.known.version.clone(),
-            index,
+            index: plan::chunk_index(position),
         }
     }
 

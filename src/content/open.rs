@@ -1,18 +1,21 @@
 //! Learns what an object is: by the request that brings its first window where that is possible, else by a HEAD, and
 //! by a condition where something is known already (RFC 9111 §4.3).
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::fetch::Begun;
+use super::object::{Object, Source};
 use super::outage::Trial;
+use super::plan::Wanted;
 use super::single_flight::Interest;
-use super::{Known, Object, Shelf, Store, plan};
+use super::windows::Follower;
+use super::{Known, Shelf, Store};
 use crate::backend::retry::Tries;
 use crate::backend::{BackendError, Call, Condition, Conditional};
-use crate::cache::ChunkKey;
 use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
 
 /// How long a version's metadata is taken from memory, however often its validator is confirmed meanwhile.
@@ -22,8 +25,15 @@ const METADATA_LIFE: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub(super) struct Answered {
     pub(super) known: Known,
-    /// The chunk whose bytes the same answer brings.
-    pub(super) begun: Option<u64>,
+    /// The window that the same answer brings; it is fetched as long as somebody holds this.
+    pub(super) begun: Option<Arc<Opening>>,
+}
+
+/// The window that an opening has begun.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) window: Range<u64>,
+    _follower: Follower,
 }
 
 impl From<Known> for Answered {
@@ -39,7 +49,7 @@ pub(super) struct Question {
     pub(super) shelf: Arc<Shelf>,
     pub(super) location: ObjectLocation,
     pub(super) known: Option<Known>,
-    pub(super) index: Option<u64>,
+    pub(super) wanted: Option<Wanted>,
     pub(super) traceparent: Option<String>,
 }
 
@@ -63,7 +73,7 @@ impl Question {
 
     /// Tries a storage that is down, for its metadata alone: nobody waits for it.
     pub(super) async fn try_again(mut self, trial: Trial) {
-        self.index = None;
+        self.wanted = None;
         self.answer(Interest::default()).await;
         drop(trial);
     }
@@ -79,29 +89,29 @@ impl Question {
     }
 
     async fn put(&self, slot: OwnedSemaphorePermit) -> Result<Answered, BackendError> {
-        match self.index {
-            Some(index) if self.lacks(index).await => match self.fetch(index, slot).await {
+        match self.missing() {
+            Some(window) => match self.fetch(window, slot).await {
                 // The object is empty or ends before that window: its metadata says which.
                 Err(BackendError::RangeNotSatisfiable) => Ok(self.head().await?.into()),
                 answer => answer,
             },
-            Some(_) | None => Ok(self.head().await?.into()),
+            None => Ok(self.head().await?.into()),
         }
     }
 
-    /// Whether the chunk must be fetched: it is not at hand, nor known not to exist, in the version that was known.
-    async fn lacks(&self, index: u64) -> bool {
-        match &self.known {
-            Some(known) if plan::chunk_range(index, known.meta.complete_length).is_empty() => false,
-            Some(known) => {
-                let key = ChunkKey {
-                    version: known.version.clone(),
-                    index,
-                };
-                !self.shelf.windows.has(&key) && self.shelf.chunks.get(&key).await.is_none()
-            }
-            None => true,
-        }
+    /// The window to fetch: nothing, where its beginning is at hand, or known not to exist, in the version that was known.
+    fn missing(&self) -> Option<Range<u64>> {
+        let wanted = self.wanted.as_ref()?;
+        let Some(known) = &self.known else {
+            // As long as an object can be, so that the last window is asked for whole; storage cuts it at the end.
+            return Some(wanted.window(u64::MAX));
+        };
+        let position = wanted.left.start;
+        let object = self.object(known.clone());
+        let is_there = position >= known.meta.complete_length
+            || self.shelf.windows.has(&known.version, position)
+            || object.cached(position).is_some();
+        (!is_there).then(|| object.window(wanted))
     }
 
     async fn head(&self) -> Result<Known, BackendError> {
@@ -150,29 +160,32 @@ impl Question {
     /// The first window, whatever version it is of: its head is the metadata, its body fills the window.
     async fn fetch(
         &self,
-        index: u64,
+        window: Range<u64>,
         slot: OwnedSemaphorePermit,
     ) -> Result<Answered, BackendError> {
-        // As long as an object can be, so that the last window is asked for whole; storage cuts it at the end.
-        let range = plan::chunk_range(index, u64::MAX);
         let (asked_at, tries) = (Instant::now(), Tries::default());
         let call = Call {
             tries: tries.clone(),
             ..self.call()
         };
-        match self.store.backend.get(call, range).await? {
+        match self.store.backend.get(call, window).await? {
             Conditional::Is(fetched) => {
                 let known = self.vouched(fetched.meta.clone(), asked_at);
+                let window = fetched.range.clone();
                 let first = Begun {
                     fetched,
                     tries,
                     _slot: slot,
                 };
-                self.object(known.clone()).join(index, Some(first));
-                Ok(Answered {
-                    known,
-                    begun: Some(index),
-                })
+                let (source, _) = self.object(known.clone()).join(window, Some(first), None);
+                let begun = match source {
+                    Source::Fetched(window, follower) => Some(Arc::new(Opening {
+                        window: window.range(),
+                        _follower: follower,
+                    })),
+                    Source::Cached(_) => None,
+                };
+                Ok(Answered { known, begun })
             }
             Conditional::NotModified => Err(BackendError::Protocol("a 304 to no condition".into())),
         }

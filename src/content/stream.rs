@@ -1,91 +1,75 @@
-//! A reader of one range of one version, chunk after chunk, frame after frame.
+//! A reader of one range of one version, frame after frame.
 //!
-//! Between two frames it holds no chunk: a reader that pauses keeps one segment alive and no more. What it read from
-//! is looked up again by key, joined where it is under way, and fetched where it is gone.
+//! Between two frames it holds no bytes: a reader that pauses keeps what it was given last and no more. It follows the
+//! window that it reads from, and the one that it is about to come to, so that these are fetched as long as it is there.
 
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
-use super::object::Object;
+use super::object::{Object, Source};
+use super::open::Opening;
+use super::plan::{self, Extent, Wanted};
 use super::window::{Failure, Window};
-use super::{ContentError, Opened, plan};
+use super::windows::Follower;
+use super::{ContentError, Opened};
 use crate::backend::BackendError;
-use crate::cache::{CHUNK_SIZE, CacheStatus, Chunk, WeakChunk};
+use crate::cache::CacheStatus;
 use crate::telemetry::Tier;
 
 /// The bytes of a range, to be asked for one frame at a time.
 pub struct ContentStream {
     object: Object,
-    begun_at: u64,
-    left: Range<u64>,
-    held: Option<(u64, Held)>,
-    read_ahead: Option<u64>,
+    wanted: Wanted,
+    held: Option<Held>,
+    ahead: Option<Ahead>,
     status: CacheStatus,
-    /// The chunk whose fetch was last begun for this reader: its failure is this reader's own.
-    tried: Option<u64>,
-    /// What storage failed with just before: the first chunk is not asked for in vain once more.
+    /// The window whose fetch was last begun for this reader: its failure is this reader's own.
+    tried: Range<u64>,
+    /// What storage failed with just before: the first bytes are not asked for in vain once more.
     failure: Option<BackendError>,
+    /// What the opening began is fetched until this reader has come to it.
+    opening: Option<Arc<Opening>>,
 }
 
-/// Where a chunk's bytes come from.
-#[derive(Clone, Debug)]
-pub enum Source {
-    /// The cache.
-    Cached(Chunk),
-    /// A fetch, under way or just done.
-    Fetched(Arc<Window>),
+/// The window that is read from.
+struct Held {
+    window: Weak<Window>,
+    range: Range<u64>,
+    failure: Failure,
+    _follower: Follower,
 }
 
-enum Held {
-    Cached(WeakChunk),
-    Fetched(Weak<Window>, Failure),
-}
-
-impl Source {
-    fn hold(&self) -> Held {
-        match self {
-            Self::Cached(chunk) => Held::Cached(chunk.downgrade()),
-            Self::Fetched(window) => Held::Fetched(Arc::downgrade(window), window.failure()),
-        }
-    }
-
-    async fn at(&self, offset: u64) -> Result<Bytes, BackendError> {
-        match self {
-            Self::Cached(chunk) => chunk
-                .at(offset)
-                .ok_or_else(|| BackendError::Protocol("a read past its chunk".into())),
-            Self::Fetched(window) => window.at(offset).await,
-        }
-    }
-}
-
-impl Held {
-    /// `None`: what was held is gone, and may be had elsewhere. An error: it is gone because it failed.
-    fn source(&self) -> Result<Option<Source>, BackendError> {
-        match self {
-            Self::Cached(chunk) => Ok(chunk.upgrade().map(Source::Cached)),
-            Self::Fetched(window, failure) => match (window.upgrade(), failure.get()) {
-                (Some(window), _) => Ok(Some(Source::Fetched(window))),
-                (None, Some(error)) => Err(error.clone()),
-                (None, None) => Ok(None),
-            },
-        }
-    }
+/// The window behind it.
+struct Ahead {
+    start: u64,
+    /// Whether its fetch was begun for this reader.
+    leads: bool,
+    _follower: Option<Follower>,
 }
 
 impl ContentStream {
-    pub(super) fn new(opened: &Opened, range: Range<u64>) -> Self {
+    pub(super) fn new(opened: &Opened, range: Range<u64>, extent: Extent) -> Self {
+        let opening = opened.begun.clone();
+        // Who shares somebody's answer has not tried themselves.
+        let own = opening
+            .as_ref()
+            .filter(|_| opened.status != CacheStatus::Updating);
+        let tried = own.map_or(0..0, |begun| begun.window.clone());
         Self {
             object: opened.object.clone(),
-            begun_at: range.start,
-            left: range,
+            wanted: Wanted {
+                begun_at: range.start,
+                left: range,
+                extent,
+            },
             held: None,
-            read_ahead: None,
+            ahead: None,
             status: opened.status,
-            tried: opened.begun,
+            tried,
             failure: opened.failure.clone(),
+            opening,
         }
     }
 
@@ -96,76 +80,134 @@ impl ContentStream {
 
     /// How many bytes are still to come.
     pub fn left(&self) -> u64 {
-        self.left.end - self.left.start
+        self.wanted.left.end - self.wanted.left.start
     }
 
     /// The next bytes; `None` after the last. After an error there are no more.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ContentError> {
-        if self.left.is_empty() {
+        if self.wanted.left.is_empty() {
             return Ok(None);
         }
-        let position = self.left.start;
-        let index = plan::chunk_index(position);
-        let mut bytes = match self.read(index, position % CHUNK_SIZE).await {
+        let mut bytes = match self.read().await {
             Ok(bytes) => bytes,
             Err(error) => {
-                self.left.end = position;
+                self.wanted.left.end = self.wanted.left.start;
                 return Err(self.object.explain(error));
             }
         };
         bytes.truncate(usize::try_from(self.left()).unwrap_or(usize::MAX));
-        self.left.start += bytes.len() as u64;
-        self.read_ahead().await;
+        let position = self.wanted.left.start;
+        self.wanted.left.start += bytes.len() as u64;
+        self.read_ahead(position);
         Ok(Some(bytes))
     }
 
-    async fn read(&mut self, index: u64, offset: u64) -> Result<Bytes, BackendError> {
-        match self.try_read(index, offset).await {
+    async fn read(&mut self) -> Result<Bytes, BackendError> {
+        let position = self.wanted.left.start;
+        match self.try_read(position).await {
             // A fetch that others began has failed: that is not this reader's failure until its own try fails.
-            Err(error) if error.is_transient() && self.tried != Some(index) => {
-                (self.held, self.tried) = (None, Some(index));
-                self.try_read(index, offset).await
+            Err(error) if error.is_transient() && !self.tried.contains(&position) => {
+                (self.held, self.tried) = (None, position..position + 1);
+                self.try_read(position).await
             }
             read => read,
         }
     }
 
-    async fn try_read(&mut self, index: u64, offset: u64) -> Result<Bytes, BackendError> {
-        let held = match &self.held {
-            Some((held_index, held)) if *held_index == index => held.source()?,
-            Some(_) | None => None,
+    async fn try_read(&mut self, position: u64) -> Result<Bytes, BackendError> {
+        let window = match &self.held {
+            Some(held) if held.range.contains(&position) => held.window(),
+            Some(_) | None => Ok(None),
         };
-        match held {
-            Some(source) => source.at(offset).await,
-            None => self.look_up(index).await?.at(offset).await,
+        let source = match window {
+            Ok(Some(window)) => return window.at(position).await,
+            Ok(None) => self.look_up()?,
+            // What was whole before it failed is still to be had.
+            Err(error) => Source::Cached(self.object.cached(position).ok_or(error)?),
+        };
+        match source {
+            Source::Cached(chunk) => {
+                let within =
+                    position - plan::chunk_range(plan::chunk_index(position), u64::MAX).start;
+                let past_end = || BackendError::Protocol("a read past its chunk".into());
+                chunk.at(within).ok_or_else(past_end)
+            }
+            Source::Fetched(window, follower) => {
+                self.held = Some(Held {
+                    window: Arc::downgrade(&window),
+                    range: window.range(),
+                    failure: window.failure(),
+                    _follower: follower,
+                });
+                window.at(position).await
+            }
         }
     }
 
-    async fn look_up(&mut self, index: u64) -> Result<Source, BackendError> {
+    fn look_up(&mut self) -> Result<Source, BackendError> {
+        self.held = None;
+        let position = self.wanted.left.start;
         let failure = self.failure.take();
         if failure.is_some() {
-            self.tried = Some(index);
+            self.tried = position..position + 1;
         }
-        let (source, status) = self.object.source(index, failure).await?;
+        let (source, mut status) = self.object.source(&self.wanted, failure)?;
+        if let (Source::Fetched(window, _), CacheStatus::Miss) = (&source, status) {
+            self.tried = window.range();
+        }
+        // What was fetched ahead counts as fetched when it is read.
+        if self
+            .ahead
+            .take_if(|ahead| ahead.start == position && ahead.leads)
+            .is_some()
+        {
+            status = CacheStatus::Miss;
+        }
+        self.opening = None;
         self.status = self.status.max(status);
         self.object
             .shelf
             .metrics
             .cache_request(Tier::Memory, status.into());
-        if status == CacheStatus::Miss {
-            self.tried = Some(index);
-        }
-        self.held = Some((index, source.hold()));
         Ok(source)
     }
 
-    /// Starts the fetch of the next chunk, once, when this reader is well on its way to it.
-    async fn read_ahead(&mut self) {
-        let next = plan::read_ahead(self.begun_at, self.left.start, self.left.end);
-        if let Some(next) = next.filter(|next| self.read_ahead != Some(*next)) {
-            self.read_ahead = Some(next);
-            // What is fetched ahead counts as fetched when it is read; here nobody waits for it.
-            let _ = self.object.source(next, None).await;
+    /// Starts the fetch of what comes next, once, when this reader is well on its way to it.
+    fn read_ahead(&mut self, read: u64) {
+        let present = match &self.held {
+            Some(held) if held.range.contains(&read) => held.range.clone(),
+            Some(_) | None => plan::chunk_range(plan::chunk_index(read), u64::MAX),
+        };
+        let Some(start) = self.wanted.ahead(&present) else {
+            return;
+        };
+        if self
+            .ahead
+            .as_ref()
+            .is_some_and(|ahead| ahead.start == start)
+        {
+            return;
+        }
+        let wanted = Wanted {
+            left: start..self.wanted.left.end,
+            ..self.wanted.clone()
+        };
+        let (follower, leads) = self.object.ahead(&wanted).unzip();
+        self.ahead = Some(Ahead {
+            start,
+            leads: leads.unwrap_or(false),
+            _follower: follower,
+        });
+    }
+}
+
+impl Held {
+    /// `None`: what was held is gone, and may be had elsewhere. An error: it is gone because it failed.
+    fn window(&self) -> Result<Option<Arc<Window>>, BackendError> {
+        match (self.window.upgrade(), self.failure.get()) {
+            (Some(window), _) => Ok(Some(window)),
+            (None, Some(error)) => Err(error.clone()),
+            (None, None) => Ok(None),
         }
     }
 }

@@ -2,6 +2,6 @@
 //! every order of events can be tried.
 
 pub use std::sync::atomic::{AtomicUsize, Ordering};
-pub use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+pub use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 pub use tokio::sync::Notify;

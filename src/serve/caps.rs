@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::error::Failure;
-use crate::cache::SEGMENT_SIZE;
+use crate::cache::CHUNK_SIZE;
 
-/// What a running body may keep while its client pauses: one segment of a chunk, or itself where it is smaller.
-const HELD_BY_A_BODY: u64 = SEGMENT_SIZE as u64;
+/// What a running body may keep while its client pauses, or itself where it is smaller: hyper takes frames until it holds
+/// 400 KiB, which are two chunks; one more is at hand, and one on its way to the socket.
+const HELD_BY_A_BODY: u64 = 4 * CHUNK_SIZE;
 
 /// `[server.limits]`: over all annotators.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,7 +26,7 @@ use super::upstream::Hop;
 use crate::auth::Annotator;
 use crate::authority::Target;
 use crate::backend::{BackendError, PresignOptions};
-use crate::content::{ContentError, FirstRead, Opened};
+use crate::content::{ContentError, Extent, FirstRead, Opened, WINDOW_SIZE};
 use crate::ids::ProjectId;
 use crate::object::ObjectMeta;
 use crate::project::Delivery;
@@ -224,13 +224,33 @@ impl Permitted<'_> {
 
     /// What is read first, as far as the request tells.
     fn first_read(&self) -> FirstRead {
-        match self.request.range {
-            _ if self.request.head_only => FirstRead::Unknown,
-            None => FirstRead::At(0),
-            Some(RangeSpec::From { first_pos } | RangeSpec::FromTo { first_pos, .. }) => {
-                FirstRead::At(first_pos)
+        let range = match self.request.range {
+            _ if self.request.head_only => return FirstRead::Unknown,
+            None => 0..u64::MAX,
+            Some(RangeSpec::From { first_pos }) => {
+                let max = self.gate.delivery.max_range_size.unwrap_or(u64::MAX);
+                first_pos..first_pos.saturating_add(max)
             }
-            Some(RangeSpec::Suffix { .. }) => FirstRead::Unknown,
+            Some(RangeSpec::FromTo {
+                first_pos,
+                last_pos,
+            }) => first_pos..last_pos.saturating_add(1),
+            Some(RangeSpec::Suffix { .. }) => return FirstRead::Unknown,
+        };
+        let extent = self.extent(range.end - range.start);
+        FirstRead::At(range, extent)
+    }
+
+    /// How far `length` bytes are going to be read: a range that is open, or wider than a window, is what players ask
+    /// for, who stop when they have enough.
+    fn extent(&self, length: u64) -> Extent {
+        match self.request.range {
+            None => Extent::Bounded,
+            Some(RangeSpec::From { .. }) if self.gate.delivery.max_range_size.is_none() => {
+                Extent::Open
+            }
+            Some(_) if length > WINDOW_SIZE => Extent::Open,
+            Some(_) => Extent::Bounded,
         }
     }
 
@@ -259,7 +279,7 @@ impl Permitted<'_> {
         pace: Pace,
         exchange: &mut Exchange,
     ) -> Result<Body, Failure> {
-        let mut content = opened.stream(range);
+        let mut content = opened.stream(range, self.extent(range.len()));
         let first = content.next().await?.unwrap_or_default();
         exchange.cached(opened.status().max(content.status()));
         let sent = first.len() as u64;

@@ -17,8 +17,7 @@ use crate::access::Denied;
 use crate::auth::Annotator;
 use crate::authority::{AuthorityError, Target};
 use crate::backend::BackendError;
-use crate::cache::CHUNK_SIZE;
-use crate::content::{ContentError, ContentStream};
+use crate::content::{ContentError, ContentStream, WINDOW_SIZE};
 use crate::media_uri::MediaUri;
 use crate::object::ObjectLocation;
 use crate::telemetry::Abort;
@@ -119,7 +118,7 @@ impl Running {
         self.pace.throttle(bytes.len() as u64).await;
         // Asked last: what was waited for may have taken long, and these bytes may no longer be theirs.
         self.unasked += bytes.len() as u64;
-        if self.unasked > CHUNK_SIZE || self.asked_at.elapsed() >= ASK_EVERY {
+        if self.unasked > WINDOW_SIZE || self.asked_at.elapsed() >= ASK_EVERY {
             self.recheck.ask().await.map_err(|failure| lost(&failure))?;
             self.unasked = bytes.len() as u64;
             self.asked_at = Instant::now();

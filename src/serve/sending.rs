@@ -142,7 +142,7 @@ mod tests {
     fn kept(arena: &Arc<Arena>, bytes: &[u8]) -> Bytes {
         let mut filling = arena.slot(bytes.len()).unwrap();
         filling.push(bytes).unwrap();
-        filling.finish()
+        filling.filled()
     }
 
     #[tokio::test]

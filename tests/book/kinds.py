@@ -109,7 +109,8 @@ def toml(block: Block, world: World) -> str | None:
         (directory / "projects.toml").write_text(text)
         storages = {name for project in written["project"] for name in project.get("storages", [])}
         text, written = "", {"storages": storages}
-    environment = {name: "LOCKGATE" * 8 for name in re.findall(r'env\s*=\s*"([^"]+)"', block.text)}
+    environment = {name: "postgres://lockgate@127.0.0.1/platform" if "DATABASE" in name else "LOCKGATE" * 8
+                   for name in re.findall(r'env\s*=\s*"([^"]+)"', block.text)}
     if block.said.get("file", "").endswith("projects.toml") or "file" not in block.said:
         configuration = completed(text, written)
         environment |= missing_keys(written)

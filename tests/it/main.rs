@@ -40,3 +40,4 @@ mod values;
 mod volumes;
 mod warm;
 mod who_may_see;
+mod windows;

@@ -58,6 +58,13 @@ class Servers:
         """The name of one that has ended."""
         return next((name for name, process in self._running if process.poll() is not None), None)
 
+    def forget(self, name: str) -> None:
+        """Ends one, so that the others may go on without it."""
+        for known, process in [one for one in self._running if one[0] == name]:
+            process.kill()
+            process.wait()
+            self._running.remove((known, process))
+
     def last_words(self, name: str) -> str:
         lines = (self._logs / f"{name}.log").read_text(errors="replace").splitlines()
         return "\n".join(lines[-20:])

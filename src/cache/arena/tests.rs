@@ -8,7 +8,7 @@ fn filled(arena: &Arc<Arena>, byte: u8, length: usize) -> Bytes {
         filling.push(part).expect("memory");
     }
     assert_eq!(filling.room(), 0);
-    filling.finish()
+    filling.filled()
 }
 
 #[test]
@@ -29,6 +29,27 @@ fn what_was_filled_in_is_read_and_stays_while_anybody_holds_a_part_of_it() {
     assert!(arena.slot(1 << 20).is_none(), "the part keeps its slot");
     assert!(part.iter().all(|&byte| byte == 1));
     drop(held);
+    assert!(arena.slot(1 << 20).is_some());
+}
+
+#[test]
+fn what_is_filled_in_is_read_and_keeps_its_slot_while_the_rest_is_still_to_come() {
+    let arena = Arena::new(1 << 20).expect("an arena");
+    let mut filling = arena.slot(1 << 20).expect("room");
+    filling.push(b"abc").expect("memory");
+    let begin = filling.filled();
+    filling.push(b"def").expect("memory");
+    assert_eq!(
+        (&begin[..], &filling.filled()[..]),
+        (&b"abc"[..], &b"abcdef"[..])
+    );
+    drop(filling);
+    assert!(
+        arena.slot(1 << 20).is_none(),
+        "who reads the beginning holds the slot"
+    );
+    assert_eq!(&begin[..], b"abc");
+    drop(begin);
     assert!(arena.slot(1 << 20).is_some());
 }
 
@@ -67,7 +88,9 @@ fn a_socket_sends_the_bytes_it_was_lent_though_their_slot_was_filled_again() {
 
 #[test]
 fn the_setting_in_force_is_the_one_in_brackets() {
-    assert!(!huge_pages("always within_size advise [never] deny force"));
-    assert!(huge_pages("[always] within_size advise never deny force"));
-    assert!(!huge_pages(""));
+    let set = |setting: &str| may_be_huge(Ok(setting.to_owned()));
+    assert!(!set("always within_size advise [never] deny force"));
+    assert!(set("[always] within_size advise never deny force"));
+    let unseen = std::io::ErrorKind::PermissionDenied;
+    assert!(may_be_huge(Err(unseen.into())), "nobody knows");
 }

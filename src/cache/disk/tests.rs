@@ -68,7 +68,7 @@ fn bytes(name: &str, length: usize) -> Vec<u8> {
 
 fn keep(cache: &DiskCache, name: &str, length: usize) {
     let (key, meta) = described(name, 0, length as u64);
-    let chunk = Chunk::gather(&[Bytes::from(bytes(name, length))], None);
+    let chunk = Chunk::new(Bytes::from(bytes(name, length)));
     cache.keep(&key, &chunk, &Arc::new(meta));
 }
 
@@ -90,8 +90,7 @@ fn what_was_kept_is_read_after_a_restart_with_its_metadata() {
         4095,
         4096,
         100_000,
-        1 << 20,
-        (1 << 20) + 1,
+        CHUNK_SIZE as usize - 1,
         CHUNK_SIZE as usize,
     ];
     let cache = disk.open();
@@ -154,7 +153,7 @@ fn what_was_not_sealed_is_found_up_to_the_record_that_was_torn() {
 fn damaged_records_are_misses_and_are_counted() {
     let disk = Disk::new(64 << 20);
     let cache = disk.open();
-    let length = 2_500_000;
+    let length = 200_000;
     keep(&cache, "k", length);
     keep(&cache, "l", 50_000);
     cache.close();
@@ -162,11 +161,9 @@ fn damaged_records_are_misses_and_are_counted() {
         panic!("one extent")
     };
     let file = File::options().write(true).open(file).expect("opens");
-    // In the third segment: the first two are sound and are given out.
-    file.write_all_at(b"x", (PAGE + 2_400_000) as u64)
+    file.write_all_at(b"x", (PAGE + 150_000) as u64)
         .expect("written");
-    let part = read(&cache, "k", length).expect("begins");
-    assert!(part == bytes("k", length)[..2 << 20]);
+    assert_eq!(read(&cache, "k", length), None);
     assert_eq!(read(&cache, "k", length), None, "it is forgotten");
     assert_eq!(disk.counts.damaged.load(Ordering::SeqCst), 1);
     let second = record::pages(length as u32) * PAGE;
@@ -186,7 +183,7 @@ fn it_never_takes_more_than_its_capacity_and_keeps_what_is_used() {
         while cache.queued.load(Ordering::SeqCst) > 0 {
             std::thread::yield_now();
         }
-        assert_eq!(read(&cache, "hot", 60_000).is_some(), true, "after {n}");
+        assert!(read(&cache, "hot", 60_000).is_some(), "after {n}");
         assert!(disk.size() <= disk.capacity, "{} after {n}", disk.size());
     }
     cache.close();

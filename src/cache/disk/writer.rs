@@ -82,7 +82,7 @@ impl Writer {
     /// # Errors
     /// The system's own; what was begun is given up, what was written before stays.
     pub fn keep(&mut self, key: &ChunkKey, chunk: &Chunk, meta: &ObjectMeta) -> io::Result<()> {
-        let segments: Vec<&[u8]> = chunk.segments.iter().map(|segment| &segment[..]).collect();
+        let segments: Vec<&[u8]> = chunk.bytes().chunks(SEGMENT_SIZE).collect();
         // What is there already need not be written again.
         let name = record::name(&key.version.location, key.index);
         if let Some((extent, entry)) = self.index.find(name)

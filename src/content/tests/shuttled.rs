@@ -1,14 +1,14 @@
-//! The single flight and the window that grows, under many orders of events: the very same files, compiled a second
-//! time over shuttle's mutexes, atomics and tasks, which yield to a scheduler that chooses who goes on.
+//! The single flight, the window that grows and the board of windows, under many orders of events: the very same files,
+//! compiled a second time over shuttle's mutexes, atomics and tasks, which yield to a scheduler that chooses who goes on.
 //!
 //! What hangs is found as a deadlock. Tokio's `Notify` and `oneshot` are one step each here, with a turn of the others
 //! before it: what is within them is tokio's to test.
 
 mod sync {
-    pub use std::sync::PoisonError;
+    pub use std::sync::{OnceLock, PoisonError};
 
     pub use shuttle::sync::atomic::{AtomicUsize, Ordering};
-    pub use shuttle::sync::{Arc, Mutex, MutexGuard};
+    pub use shuttle::sync::{Arc, Mutex, MutexGuard, Weak};
 
     /// Tokio's, with a turn of the others before every call.
     #[derive(Debug, Default)]
@@ -41,6 +41,10 @@ mod tasks {
     }
 }
 
+mod plan {
+    pub use crate::content::plan::WINDOW_SIZE;
+}
+
 #[path = "../single_flight.rs"]
 #[allow(clippy::duplicate_mod, reason = "over other primitives")]
 mod single_flight;
@@ -48,17 +52,22 @@ mod single_flight;
 #[allow(clippy::duplicate_mod, reason = "over other primitives")]
 #[expect(dead_code, reason = "not all of it is asked for here")]
 mod window;
+#[path = "../windows.rs"]
+#[allow(clippy::duplicate_mod, reason = "over other primitives")]
+#[expect(dead_code, reason = "not all of it is asked for here")]
+mod windows;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use shuttle::future::block_on;
 use shuttle::thread;
 
+use super::{C, LENGTH, Step, content, steps, version};
 use crate::backend::BackendError;
 use single_flight::{Interest, SingleFlight};
 use sync::{Arc, AtomicUsize, Ordering};
 use tasks::Tasks;
 use window::Window;
+use windows::{Follower as Hold, Joined, Windows};
 
 /// As many orders as a second or two allow, half of them drawn evenly, half with few changes of turn (PCT), which finds
 /// what needs a certain order of a few steps.
@@ -133,47 +142,51 @@ fn who_stays_is_answered_whoever_leaves() {
     });
 }
 
-const FRAMES: [&[u8]; 3] = [b"01", b"234", b"56789"];
-
-/// Reads from `begin` to the end of what comes; whether it ended with a failure.
-fn follow(window: &Window, begin: u64) -> (Vec<u8>, bool) {
-    let mut read = Vec::new();
-    loop {
-        let offset = begin + read.len() as u64;
-        if offset == 10 {
-            return (read, false);
-        }
-        match block_on(window.at(offset)) {
-            Ok(bytes) => read.extend_from_slice(&bytes),
-            Err(_) => return (read, true),
-        }
+fn write(window: &Window, step: Step) {
+    match step {
+        Step::Grow(grown) => window.grow(grown),
+        Step::Complete(chunk) => window.complete(chunk),
     }
 }
 
-/// Where a follower begins, and what it read up to the end or a failure.
-type Follower = (u64, thread::JoinHandle<(Vec<u8>, bool)>);
+/// Reads from `begin` on; up to where, and whether it ended with a failure.
+fn follow(window: &Window, begin: u64) -> (u64, bool) {
+    let mut position = begin;
+    while position < LENGTH {
+        match block_on(window.at(position)) {
+            Ok(bytes) => {
+                let end = position + bytes.len() as u64;
+                assert!(bytes == content(position..end), "wrong bytes");
+                position = end;
+            }
+            Err(_) => return (position, true),
+        }
+    }
+    (position, false)
+}
 
-fn followers(window: &Arc<Window>) -> Vec<Follower> {
+/// Where a follower begins, and how far it came.
+type Following = (u64, thread::JoinHandle<(u64, bool)>);
+
+fn followers(window: &Arc<Window>) -> Vec<Following> {
     let follower = |begin| {
         let window = window.clone();
         (begin, thread::spawn(move || follow(&window, begin)))
     };
-    [0, 3, 9].map(follower).into()
+    [0, 999, C + 1].map(follower).into()
 }
 
 #[test]
-fn every_follower_reads_every_byte_of_a_window_that_grows() {
+fn every_follower_reads_every_byte_of_a_window_that_grows_from_chunk_to_chunk() {
     every_order(|| {
-        let window = Arc::new(Window::default());
+        let window = Arc::new(Window::new(0..LENGTH));
         let followers = followers(&window);
-        for frame in FRAMES {
-            window.push(Bytes::from_static(frame));
+        for step in steps() {
+            write(&window, step);
         }
-        assert_eq!(window.finish(super::heap).len(), 10);
-        for (begin, follower) in followers {
-            let (read, failed) = follower.join().expect("reads");
-            assert_eq!(read, b"0123456789"[begin as usize..]);
-            assert!(!failed);
+        window.finish();
+        for (_, follower) in followers {
+            assert_eq!(follower.join().expect("reads"), (LENGTH, false));
         }
     });
 }
@@ -181,15 +194,85 @@ fn every_follower_reads_every_byte_of_a_window_that_grows() {
 #[test]
 fn every_follower_reads_what_came_before_a_failure_and_then_the_failure() {
     every_order(|| {
-        let window = Arc::new(Window::default());
+        let window = Arc::new(Window::new(0..LENGTH));
         let followers = followers(&window);
-        window.push(Bytes::from_static(FRAMES[0]));
-        window.push(Bytes::from_static(FRAMES[1]));
+        for step in steps().into_iter().take(2) {
+            write(&window, step);
+        }
         window.fail(BackendError::Changed);
         for (begin, follower) in followers {
-            let (read, failed) = follower.join().expect("reads");
-            assert_eq!(read, b"01234".get(begin as usize..).unwrap_or_default());
-            assert!(failed);
+            let read = follower.join().expect("reads");
+            assert_eq!(read, (begin.max(C - 1), true));
         }
+    });
+}
+
+/// Fetches a window of the board as `fetch` does: a step at a time, until it is given up.
+fn fetch(windows: &Arc<Windows>, window: &Arc<Window>) -> thread::JoinHandle<()> {
+    let (windows, window) = (windows.clone(), window.clone());
+    thread::spawn(move || {
+        let fill = async {
+            for step in steps() {
+                shuttle::future::yield_now().await;
+                write(&window, step);
+            }
+        };
+        let given_up = block_on(async {
+            let given_up = std::pin::pin!(window.given_up());
+            let fill = std::pin::pin!(fill);
+            match futures_util::future::select(given_up, fill).await {
+                futures_util::future::Either::Left(_) => true,
+                futures_util::future::Either::Right(_) => false,
+            }
+        });
+        if !given_up {
+            window.finish();
+            windows.finished(version(), &window);
+        }
+    })
+}
+
+/// Follows the window of the object's beginning, and fetches it where it is new.
+fn join(
+    windows: &Arc<Windows>,
+    begun: &AtomicUsize,
+) -> (Arc<Window>, Hold, Option<thread::JoinHandle<()>>) {
+    match windows.join(&version(), 0..LENGTH) {
+        Joined::Follows(window, hold) => (window, hold, None),
+        Joined::Leads(window, hold) => {
+            begun.fetch_add(1, Ordering::SeqCst);
+            let fetch = fetch(windows, &window);
+            (window, hold, Some(fetch))
+        }
+    }
+}
+
+#[test]
+fn who_stays_reads_every_byte_whoever_leaves_and_nothing_is_fetched_for_nobody() {
+    every_order(|| {
+        let windows = Arc::new(Windows::default());
+        let begun = Arc::new(AtomicUsize::new(0));
+        let visitor = |stays: bool| {
+            let (windows, begun) = (windows.clone(), begun.clone());
+            thread::spawn(move || {
+                let (window, hold, fetch) = join(&windows, &begun);
+                let read = stays.then(|| follow(&window, 0));
+                // Between two frames a reader keeps the hold alone.
+                drop(window);
+                drop(hold);
+                if let Some(fetch) = fetch {
+                    fetch.join().expect("it ends, given up or not");
+                }
+                read
+            })
+        };
+        let visitors = [false, true, false, true].map(visitor);
+        for visitor in visitors {
+            if let Some(read) = visitor.join().expect("visits") {
+                assert_eq!(read, (LENGTH, false), "who joined was given up");
+            }
+        }
+        // Each window but one was given up by a leaver, and no two were under way at once.
+        assert!(begun.load(Ordering::SeqCst) <= 3);
     });
 }
