@@ -5,19 +5,20 @@
 <!-- within: storage s3 --> keys without a section: those of a [[storage]] of this kind
 <!-- not run: REASON -->   the block cannot run here, and why
 <!-- browser: URL shows img video --> no block: the page at this URL is opened in a browser, and these must be seen in it
+<!-- commands: 9 -->       no block either: what the page has somebody type before this line is so many commands
 """
 
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-COMMENT = re.compile(r"^\s*<!--\s*(file|part of|within|not run|browser):\s*(.*?)\s*-->\s*$")
+COMMENT = re.compile(r"^\s*<!--\s*(file|part of|within|not run|browser|commands):\s*(.*?)\s*-->\s*$")
 FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})\s*([A-Za-z0-9_+-]*)\s*$")
 
 
 @dataclass
 class Block:
-    """One of them; `kind` is `browser` for the comment that is none."""
+    """One of them; `kind` is `browser` or `commands` for the comments that are none."""
 
     page: Path
     line: int
@@ -45,8 +46,8 @@ def blocks(page: Path, text: str) -> list[Block]:
             open_block, closing = Block(page, number, fence[3], "", said), fence[2]
             said = {}
         elif comment := COMMENT.match(line):
-            if comment[1] == "browser":
-                found.append(Block(page, number, "browser", comment[2]))
+            if comment[1] in ("browser", "commands"):
+                found.append(Block(page, number, comment[1], comment[2]))
             else:
                 said[comment[1]] = comment[2]
         elif line.strip():

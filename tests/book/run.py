@@ -70,7 +70,12 @@ def run(page: Path, options: argparse.Namespace) -> tuple[int, list[str], list[s
     try:
         if any(block.kind == "sh" for block in todo):
             world.want_storages(text)
+        typed = 0
         for block in todo:
+            typed += len(block.text.replace("\\\n", "").splitlines()) if block.kind == "sh" else 0
+            if block.kind == "commands":
+                problems += [] if typed == int(block.text) else [f"{block.place}: {typed} commands, and not {block.text}"]
+                continue
             # What comes after a block that failed stands on it.
             if problem := check(block, world):
                 problems.append(f"{block.place}: {problem}")
