@@ -202,7 +202,7 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
     let (shutdown, admin_shutdown) = (CancellationToken::new(), CancellationToken::new());
     let desk = Arc::new(Desk {
         gate: house.gate.clone(),
-        recorder: recorder.clone(),
+        recorder: Arc::new(recorder.clone()),
         caps: Arc::new(Caps::new(server.caps.clone())),
         front,
         tunnels: Tunnels::until(&shutdown),

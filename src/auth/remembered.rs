@@ -3,10 +3,10 @@
 //! Never holds a token, only its SHA-256, and never decides: the caller compares `expires_at` with the clock.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::digest;
-use moka::sync::Cache;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 
 use super::Annotator;
 use super::keys::KeySet;
@@ -16,29 +16,33 @@ use super::keys::KeySet;
 const CAPACITY_BYTES: u64 = 32 << 20;
 
 /// What an entry takes beside its strings: hash, annotator and the cache's own bookkeeping, about.
-const ENTRY_BYTES: u32 = 512;
+const ENTRY_BYTES: u64 = 512;
 
-/// An annotator who paused for longer costs one more signature; until then dead tokens take their room.
-const TIME_TO_IDLE: Duration = Duration::from_secs(600);
+/// What an entry with its strings takes usually; the cache makes its books for so many.
+const USUAL_BYTES: u64 = 1024;
 
-/// Annotators by what proved them.
-pub(super) struct Remembered(Cache<[u8; 32], Weighed>);
+/// Annotators by what proved them. Dead tokens keep their place until a living one needs it.
+pub(super) struct Remembered(Cache<[u8; 32], Weighed, Bytes>);
 
 #[derive(Clone)]
 struct Weighed {
     annotator: Arc<Annotator>,
-    bytes: u32,
+    bytes: u64,
+}
+
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<[u8; 32], Weighed> for Bytes {
+    fn weight(&self, _: &[u8; 32], entry: &Weighed) -> u64 {
+        entry.bytes
+    }
 }
 
 impl Default for Remembered {
     fn default() -> Self {
-        Self(
-            Cache::builder()
-                .max_capacity(CAPACITY_BYTES)
-                .weigher(|_, entry: &Weighed| entry.bytes)
-                .time_to_idle(TIME_TO_IDLE)
-                .build(),
-        )
+        let usual = (CAPACITY_BYTES / USUAL_BYTES) as usize;
+        Self(Cache::with_weighter(usual, CAPACITY_BYTES, Bytes))
     }
 }
 
@@ -50,8 +54,7 @@ impl Remembered {
 
     /// Remembers whom this token was verified for.
     pub(super) fn insert(&self, keys: &KeySet, token: &str, annotator: Arc<Annotator>) {
-        let strings = u32::try_from(token.len()).unwrap_or(u32::MAX);
-        let bytes = strings.saturating_add(ENTRY_BYTES);
+        let bytes = token.len() as u64 + ENTRY_BYTES;
         self.0.insert(id(keys, token), Weighed { annotator, bytes });
     }
 }

@@ -86,8 +86,8 @@ impl Azure {
                 request = request.header(header::IF_NONE_MATCH, etag.as_str())
             }
         }
-        if let Some(traceparent) = call.traceparent {
-            request = request.header("traceparent", traceparent);
+        if let Some(trace) = call.trace {
+            request = request.header("traceparent", trace.header_value());
         }
         request.body(Empty::new()).map_err(unsendable)
     }

@@ -82,8 +82,8 @@ impl Databricks {
             let version = Version::of(etag).ok_or(BackendError::Changed)?;
             request = request.header(header::IF_UNMODIFIED_SINCE, version.http_date());
         }
-        if let Some(traceparent) = call.traceparent {
-            request = request.header("traceparent", traceparent);
+        if let Some(trace) = call.trace {
+            request = request.header("traceparent", trace.header_value());
         }
         request.body(Empty::new()).map_err(unaskable)
     }

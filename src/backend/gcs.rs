@@ -145,8 +145,8 @@ impl Gcs {
             let field = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
             request = request.header(header::RANGE, field);
         }
-        if let Some(traceparent) = call.traceparent {
-            request = request.header("traceparent", traceparent);
+        if let Some(trace) = call.trace {
+            request = request.header("traceparent", trace.header_value());
         }
         let request = request.body(Empty::<Bytes>::new()).map_err(unwritable)?;
         let response = self.send(request).await?;

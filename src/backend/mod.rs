@@ -32,6 +32,7 @@ use futures_util::Stream;
 
 use crate::object::{ETag, ObjectLocation, ObjectMeta};
 use crate::secret::Secret;
+use crate::telemetry::TraceContext;
 use retry::Tries;
 
 /// The bytes of one range as storage sends them. Ends with an error or after exactly the range's length.
@@ -69,8 +70,8 @@ pub struct Call<'a> {
     pub location: &'a ObjectLocation,
     /// On what condition storage shall answer.
     pub condition: Condition,
-    /// The W3C `traceparent` that is passed on.
-    pub traceparent: Option<&'a str>,
+    /// The trace that it belongs to, passed on as the W3C's `traceparent`.
+    pub trace: Option<TraceContext>,
     /// How often it was asked already.
     pub tries: Tries,
 }
@@ -81,7 +82,7 @@ impl<'a> Call<'a> {
         Self {
             location,
             condition: Condition::None,
-            traceparent: None,
+            trace: None,
             tries: Tries::default(),
         }
     }

@@ -180,8 +180,8 @@ impl Question {
                 fields.insert(header::IF_NONE_MATCH, value(etag.as_str())?);
             }
         }
-        if let Some(traceparent) = call.traceparent {
-            fields.insert(TRACEPARENT, value(traceparent)?);
+        if let Some(trace) = call.trace {
+            fields.insert(TRACEPARENT, value(&trace.header_value())?);
         }
         Ok(Self {
             method,

@@ -210,8 +210,8 @@ fn request(
             fields.insert(header::IF_NONE_MATCH, value(etag.as_str())?);
         }
     }
-    if let Some(traceparent) = call.traceparent {
-        fields.insert(TRACEPARENT, value(traceparent)?);
+    if let Some(trace) = call.trace {
+        fields.insert(TRACEPARENT, value(&trace.header_value())?);
     }
     if let Some(codings) = dialect.accepted_codings() {
         fields.insert(header::ACCEPT_ENCODING, codings);

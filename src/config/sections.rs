@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use http::HeaderValue;
 use toml::Value;
 use tracing_subscriber::EnvFilter;
 
@@ -300,10 +301,11 @@ pub fn delivery(
 }
 
 /// The fields of media's heads that are configurable: `Cache-Control` and `Cross-Origin-Resource-Policy`.
-fn fields(reader: &mut Reader<'_>, delivery: &raw::DeliverySection) -> (String, String) {
+fn fields(reader: &mut Reader<'_>, delivery: &raw::DeliverySection) -> (HeaderValue, HeaderValue) {
     let cache_control = delivery.cache_control.clone();
     let cache_control = cache_control.unwrap_or_else(|| "private, no-cache".to_owned());
-    if http::HeaderValue::from_str(&cache_control).is_err() {
+    let field = HeaderValue::from_str(&cache_control);
+    if field.is_err() {
         reader.problem("delivery.cache_control", "not a valid field value");
     } else if !keeps_out_of_shared_caches(&cache_control) {
         reader.warn(
@@ -319,7 +321,11 @@ fn fields(reader: &mut Reader<'_>, delivery: &raw::DeliverySection) -> (String, 
             format!("{policy:?} is not one of same-site, same-origin, cross-origin"),
         );
     }
-    (cache_control, policy)
+    let policy = HeaderValue::from_str(&policy);
+    (
+        field.unwrap_or(HeaderValue::from_static("private, no-cache")),
+        policy.unwrap_or(HeaderValue::from_static("same-site")),
+    )
 }
 
 /// RFC 9111 §5.2.2.5, §5.2.2.7; `private="field"` is about that field alone.

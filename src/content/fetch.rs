@@ -18,6 +18,7 @@ use crate::backend::retry::{MAX_TRIES, Tries, pause};
 use crate::backend::{Backend, BackendError, ByteStream, Call, Condition, Conditional, Fetched};
 use crate::cache::{ChunkKey, ChunkStore, Growing};
 use crate::object::{ObjectMeta, ObjectVersion};
+use crate::telemetry::TraceContext;
 
 /// An answer that is there already.
 pub struct Begun {
@@ -42,7 +43,7 @@ pub struct Fetch {
     /// The object's metadata in this version.
     pub meta: Arc<ObjectMeta>,
     /// Passed on to storage.
-    pub traceparent: Option<String>,
+    pub trace: Option<TraceContext>,
     /// Where chunks are kept.
     pub chunks: Arc<dyn ChunkStore>,
     /// Held while it counts as read ahead, if it does.
@@ -205,7 +206,7 @@ impl Fetch {
     async fn ask(&self, asked: Range<u64>, tries: &Tries) -> Result<Fetched, BackendError> {
         let version = &self.version;
         let call = Call {
-            traceparent: self.traceparent.as_deref(),
+            trace: self.trace,
             tries: tries.clone(),
             ..Call::about(&version.location)
         }

@@ -32,7 +32,7 @@ use crate::ids::StorageId;
 use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
 use crate::range::ByteRange;
 use crate::resolve::ResolvedObject;
-use crate::telemetry::{Metrics, Tier};
+use crate::telemetry::{Metrics, Tier, TraceContext};
 use object::Object;
 use open::{Answered, Opening, Question};
 use outage::Outage;
@@ -49,7 +49,7 @@ const MAX_POSITION: u64 = i64::MAX as u64 - WINDOW_SIZE;
 /// How often somebody asks again whose question was given up as they came.
 const MAX_ASKS: usize = 3;
 /// How many objects' metadata are remembered (about 500 bytes each).
-const MAX_METADATA: u64 = 200_000;
+const MAX_METADATA: usize = 200_000;
 /// How many windows may be read ahead at once: half of what one storage may have under way, so that who waits for bytes
 /// finds a slot, and 256 MiB at most.
 const MAX_AHEAD: usize = 32;
@@ -126,7 +126,7 @@ impl Store {
 /// What survives a reload of the configuration: the cache, what is known of objects, the fetches under way.
 pub struct Shelf {
     chunks: Arc<dyn ChunkStore>,
-    known: moka::sync::Cache<ObjectLocation, Known>,
+    known: quick_cache::sync::Cache<ObjectLocation, Known>,
     opens: SingleFlight<(ObjectLocation, Option<u64>), Result<Answered, BackendError>>,
     windows: Arc<Windows>,
     ahead: Arc<Semaphore>,
@@ -139,7 +139,7 @@ impl Shelf {
     pub fn new(chunks: Arc<dyn ChunkStore>, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             chunks,
-            known: moka::sync::Cache::new(MAX_METADATA),
+            known: quick_cache::sync::Cache::new(MAX_METADATA),
             opens: SingleFlight::default(),
             windows: Arc::default(),
             ahead: Arc::new(Semaphore::new(MAX_AHEAD)),
@@ -159,11 +159,16 @@ impl Shelf {
         }
     }
 
+    /// No longer believes in what is known of an object.
+    fn forget(&self, location: &ObjectLocation) {
+        self.known.remove(location);
+    }
+
     /// Forgets every chunk and what is known of every object: the next request asks storage. What is being fetched goes
     /// on, and is kept. Gives how many bytes of chunks were kept.
     pub fn purge(&self) -> u64 {
         let bytes = self.chunks.bytes();
-        self.known.invalidate_all();
+        self.known.clear();
         self.windows.forget_finished();
         self.chunks.purge();
         bytes
@@ -214,6 +219,11 @@ impl Opened {
 
     /// The bytes of a range of this version, which will be read to its end, or maybe not.
     pub fn stream(&self, range: &ByteRange, extent: Extent) -> ContentStream {
+        self.clone().into_stream(range, extent)
+    }
+
+    /// The same, for the last who reads from it.
+    pub fn into_stream(self, range: &ByteRange, extent: Extent) -> ContentStream {
         ContentStream::new(self, range.range(), extent)
     }
 }
@@ -228,7 +238,7 @@ struct Learned {
 
 /// The reader of all storages.
 pub struct Reader {
-    stores: HashMap<StorageId, Store>,
+    stores: HashMap<StorageId, Arc<Store>>,
     shelf: Arc<Shelf>,
     config: ContentConfig,
 }
@@ -240,8 +250,9 @@ impl Reader {
         shelf: Arc<Shelf>,
         config: ContentConfig,
     ) -> Self {
+        let stores = stores.into_iter();
         Self {
-            stores,
+            stores: stores.map(|(id, store)| (id, Arc::new(store))).collect(),
             shelf,
             config,
         }
@@ -253,17 +264,24 @@ impl Reader {
         &self,
         resolved: &ResolvedObject,
         first: FirstRead,
-        traceparent: Option<&str>,
+        trace: Option<TraceContext>,
     ) -> Result<Opened, ContentError> {
         let store = self.store(resolved)?;
         let location = resolved.location();
+        let known = self.shelf.known.get(location);
+        if let Some(known) = known
+            .as_ref()
+            .filter(|known| known.age() < self.config.metadata_max_age)
+        {
+            return Ok(self.remembered(store, known, trace));
+        }
         let question = Question {
             store: store.clone(),
             shelf: self.shelf.clone(),
             location: location.clone(),
-            known: self.shelf.known.get(location),
+            known,
             wanted: first.wanted(),
-            traceparent: traceparent.map(str::to_owned),
+            trace,
         };
         let learned = self.learn(&question).await?;
         self.shelf
@@ -277,6 +295,24 @@ impl Reader {
         })
     }
 
+    /// An object of which enough is known.
+    fn remembered(&self, store: &Arc<Store>, known: &Known, trace: Option<TraceContext>) -> Opened {
+        let status = CacheStatus::Hit;
+        let metrics = &self.shelf.metrics;
+        metrics.cache_request(Tier::Metadata, status.into());
+        Opened {
+            object: Object {
+                known: known.clone(),
+                store: store.clone(),
+                shelf: self.shelf.clone(),
+                trace,
+            },
+            status,
+            begun: None,
+            failure: None,
+        }
+    }
+
     async fn learn(&self, question: &Question) -> Result<Learned, BackendError> {
         let remembered = |known: &Known, status, failure| Learned {
             answered: known.clone().into(),
@@ -285,9 +321,6 @@ impl Reader {
         };
         let known = question.known.as_ref();
         let max_age = self.config.metadata_max_age;
-        if let Some(known) = known.filter(|known| known.age() < max_age) {
-            return Ok(remembered(known, CacheStatus::Hit, None));
-        }
         let stale = known.filter(|known| known.age() < max_age + self.config.stale_if_error);
         let outage = &question.store.outage;
         if let Some(stale) = stale.filter(|_| outage.known().is_some()) {
@@ -357,7 +390,7 @@ impl Reader {
         Ok(presign.presign(resolved.location(), options).await?)
     }
 
-    fn store(&self, resolved: &ResolvedObject) -> Result<&Store, ContentError> {
+    fn store(&self, resolved: &ResolvedObject) -> Result<&Arc<Store>, ContentError> {
         let storage = &resolved.location().storage;
         self.stores
             .get(storage)

@@ -12,6 +12,7 @@ use super::windows::{Follower, Joined};
 use super::{ContentError, Known, Shelf, Store};
 use crate::backend::BackendError;
 use crate::cache::{CacheStatus, Chunk, ChunkKey};
+use crate::telemetry::TraceContext;
 
 /// Where bytes come from.
 #[derive(Debug)]
@@ -26,9 +27,9 @@ pub(super) enum Source {
 #[derive(Clone)]
 pub(super) struct Object {
     pub(super) known: Known,
-    pub(super) store: Store,
+    pub(super) store: Arc<Store>,
     pub(super) shelf: Arc<Shelf>,
-    pub(super) traceparent: Option<String>,
+    pub(super) trace: Option<TraceContext>,
 }
 
 impl Object {
@@ -106,7 +107,7 @@ impl Object {
             outage: self.store.outage.clone(),
             version: version.clone(),
             meta: self.known.meta.clone(),
-            traceparent: self.traceparent.clone(),
+            trace: self.trace,
             chunks: self.shelf.chunks.clone(),
             _ahead: ahead,
         };
@@ -128,7 +129,7 @@ impl Object {
             let location = &self.known.version.location;
             let believed = self.shelf.known.get(location);
             if believed.is_some_and(|known| known.version == self.known.version) {
-                self.shelf.known.invalidate(location);
+                self.shelf.forget(location);
             }
         }
         ContentError::Backend(error)

@@ -17,6 +17,7 @@ use super::{Known, Shelf, Store};
 use crate::backend::retry::Tries;
 use crate::backend::{BackendError, Call, Condition, Conditional};
 use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
+use crate::telemetry::TraceContext;
 
 /// How long a version's metadata is taken from memory, however often its validator is confirmed meanwhile.
 const METADATA_LIFE: Duration = Duration::from_secs(300);
@@ -45,12 +46,12 @@ impl From<Known> for Answered {
 /// What an object is now, asked of storage.
 #[derive(Clone)]
 pub(super) struct Question {
-    pub(super) store: Store,
+    pub(super) store: Arc<Store>,
     pub(super) shelf: Arc<Shelf>,
     pub(super) location: ObjectLocation,
     pub(super) known: Option<Known>,
     pub(super) wanted: Option<Wanted>,
-    pub(super) traceparent: Option<String>,
+    pub(super) trace: Option<TraceContext>,
 }
 
 impl Question {
@@ -65,7 +66,7 @@ impl Question {
         match &answer {
             Ok(answered) => self.shelf.learn(&self.location, &answered.known),
             // Storage has spoken: what was known of the object is no longer believed, through an outage neither.
-            Err(error) if !error.is_outage() => self.shelf.known.invalidate(&self.location),
+            Err(error) if !error.is_outage() => self.shelf.forget(&self.location),
             Err(_) => {}
         }
         Some(answer)
@@ -84,7 +85,7 @@ impl Question {
             known,
             store: self.store.clone(),
             shelf: self.shelf.clone(),
-            traceparent: self.traceparent.clone(),
+            trace: self.trace,
         }
     }
 
@@ -193,7 +194,7 @@ impl Question {
 
     fn call(&self) -> Call<'_> {
         Call {
-            traceparent: self.traceparent.as_deref(),
+            trace: self.trace,
             ..Call::about(&self.location)
         }
     }

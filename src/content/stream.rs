@@ -50,15 +50,15 @@ struct Ahead {
 }
 
 impl ContentStream {
-    pub(super) fn new(opened: &Opened, range: Range<u64>, extent: Extent) -> Self {
-        let opening = opened.begun.clone();
+    pub(super) fn new(opened: Opened, range: Range<u64>, extent: Extent) -> Self {
+        let opening = opened.begun;
         // Who shares somebody's answer has not tried themselves.
         let own = opening
             .as_ref()
             .filter(|_| opened.status != CacheStatus::Updating);
         let tried = own.map_or(0..0, |begun| begun.window.clone());
         Self {
-            object: opened.object.clone(),
+            object: opened.object,
             wanted: Wanted {
                 begun_at: range.start,
                 left: range,
@@ -68,7 +68,7 @@ impl ContentStream {
             ahead: None,
             status: opened.status,
             tried,
-            failure: opened.failure.clone(),
+            failure: opened.failure,
             opening,
         }
     }

@@ -4,6 +4,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,17 +15,19 @@ use hyper::rt::Executor;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::Failure;
 use super::head::TwoLengths;
 use super::offer::{self, WatchedBody};
+use super::rare::{Rare, unless};
 use super::request::RequestError;
+use super::rest::{self, Home};
 use super::screen::{Screen, Seen};
-use super::watch::{Activity, Timeouts, Verdict, Watch};
+use super::watch::{Activity, InFlight, Timeouts, Verdict, Watch};
 
 /// The longest head: cookies and a token of 8 KiB, a URI of 8 KiB, and room. Also how much of a body waits in hyper
 /// before the socket takes it: past it a body is not asked for its next frame.
@@ -36,6 +39,9 @@ const MAX_SEND_BUFFER: usize = 128 << 10;
 /// How often a silent HTTP/2 client is asked whether it is there, and how long it may take to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How soon a connection is looked at that may come to rest: memory that many give back is there for those who ask, while
+/// taking hyper's side apart and making it again costs some allocations, once in this time at most.
+const REST_AFTER: Duration = Duration::from_secs(1);
 /// How long a refusal of a head that did not come may take to be sent.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
@@ -66,8 +72,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     fn execute(&self, stream: F) {
         let (cut, patience) = (self.cut.clone(), self.patience);
         self.tracker.spawn(async move {
-            cut.run_until_cancelled(offer::until_refused(stream, patience))
-                .await;
+            unless(cut.cancelled(), offer::until_refused(stream, patience)).await;
         });
     }
 }
@@ -82,59 +87,127 @@ pub(super) async fn serve<IO, S, B>(
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>>,
-    S::Future: Send + 'static,
+    S::Future: Unpin + Send + 'static,
     S::Error: Into<BoxError> + 'static,
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<BoxError>,
 {
     let builder = builder(tasks.clone());
     let (io, seen) = Screen::new(io);
-    let service = Watched {
+    let service = Arc::new(Watched {
         service,
         activity: Arc::clone(&activity),
         seen: Arc::clone(&seen),
-    };
-    let timeouts = terms.timeouts;
-    let mut connection =
-        std::pin::pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
-    let mut watch = Watch::new(timeouts, Instant::now());
-    let mut look = tokio::time::interval(timeouts.interval());
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    });
+    let home = Home::new();
+    let (mut resting, mut working) = (Some(io), None);
+    let mut watch = Watch::new(terms.timeouts, Instant::now());
     let mut finishing = false;
+    let mut events = Rare::new(terms.next_event(tasks, false, false));
     loop {
         tokio::select! {
-            ended = connection.as_mut() => {
+            read = rest::first_bytes(&mut resting) => {
+                let Some(read) = read else { return say_goodbye(resting).await };
+                let Some(io) = resting.take() else { return };
+                let io = TokioIo::new(home.lend(io, read));
+                let service = Arc::clone(&service);
+                working = Some(Box::pin(builder.serve_connection_with_upgrades(io, service)));
+                continue;
+            }
+            ended = present(&mut working) => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "a connection ended early");
                     terms.record_hypers_own_answer(&error);
                 }
                 return;
             }
-            () = tasks.finish.cancelled(), if !finishing => {
-                finishing = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            now = look.tick() => match watch.verdict(activity.seen(seen.mid_head()), now) {
-                Verdict::Keep => {}
-                Verdict::Finish => connection.as_mut().graceful_shutdown(),
-                Verdict::Late => {
-                    tracing::debug!("no whole request came in time");
-                    if let Some(refusal) = terms.refusal.as_ref().filter(|_| seen.mid_head()) {
-                        seen.say(on_the_wire(&refusal(&Failure::RequestTimeout)));
-                        let _ = tokio::time::timeout(LAST_WORD, connection.as_mut()).await;
+            event = &mut events => match event {
+                Event::Cut => return,
+                Event::Finish => finishing = true,
+                Event::Look => match watch.verdict(activity.seen(seen.mid_head()), Instant::now()) {
+                    Verdict::Keep => {
+                        let read = seen.at_rest().filter(|_| !finishing);
+                        if read.is_some_and(|read| activity.has_answered(read)) {
+                            drop(working.take());
+                            resting = resting.or_else(|| home.take());
+                        }
                     }
-                    return;
-                }
-                Verdict::Cut(reason) => {
-                    tracing::debug!(reason, "a connection was cut");
-                    return;
-                }
+                    Verdict::Finish => finishing = true,
+                    Verdict::Late => {
+                        if terms.say_that_it_is_late(&seen) {
+                            let last_word = present(&mut working);
+                            let _ = tokio::time::timeout(LAST_WORD, last_word).await;
+                        }
+                        return;
+                    }
+                    Verdict::Cut(reason) => {
+                        tracing::debug!(reason, "a connection was cut");
+                        return;
+                    }
+                },
             },
         }
+        if finishing {
+            match &mut working {
+                Some(connection) => connection.as_mut().graceful_shutdown(),
+                None => return say_goodbye(resting).await,
+            }
+        }
+        events.again(terms.next_event(tasks, finishing, working.is_some()));
     }
 }
 
+/// What there is of a future; else nothing ever.
+async fn present<F: Future>(future: &mut Option<Pin<Box<F>>>) -> F::Output {
+    match future {
+        Some(future) => future.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends a connection at rest: over TLS its end is said (RFC 8446 §6.1).
+async fn say_goodbye<IO: AsyncWrite + Unpin>(resting: Option<IO>) {
+    if let Some(mut io) = resting {
+        // Whoever does not take it has left.
+        let _ = tokio::time::timeout(LAST_WORD, io.shutdown()).await;
+    }
+}
+
+/// What befalls a connection beside its requests.
+enum Event {
+    /// All of them are to end now.
+    Cut,
+    /// They are asked to end.
+    Finish,
+    /// It is time to look whether it is held for nothing.
+    Look,
+}
+
 impl Terms {
+    async fn next_event(&self, tasks: &Tasks, finishing: bool, at_work: bool) -> Event {
+        let usual = self.timeouts.interval();
+        let look = if at_work {
+            usual.min(REST_AFTER)
+        } else {
+            usual
+        };
+        tokio::select! {
+            () = tasks.cut.cancelled() => Event::Cut,
+            () = tasks.finish.cancelled(), if !finishing => Event::Finish,
+            () = tokio::time::sleep(look) => Event::Look,
+        }
+    }
+
+    /// Answers half a head, so that its client learns why the connection ends. False: there is none to be answered.
+    fn say_that_it_is_late(&self, seen: &Seen) -> bool {
+        tracing::debug!("no whole request came in time");
+        let refusal = self.refusal.as_ref().filter(|_| seen.mid_head());
+        if let Some(refusal) = refusal {
+            seen.say(on_the_wire(&refusal(&Failure::RequestTimeout)));
+        }
+        refusal.is_some()
+    }
+
     /// What hyper cannot read it answers itself: 400 or 431, without a document, and closes.
     fn record_hypers_own_answer(&self, error: &BoxError) {
         let (Some(refusal), Some(error)) = (&self.refusal, error.downcast_ref::<hyper::Error>())
@@ -194,12 +267,12 @@ struct Watched<S> {
 impl<S, B> Service<Request<Incoming>> for Watched<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
-    S::Future: Send + 'static,
+    S::Future: Unpin,
     B: Body<Data = Bytes> + Unpin,
 {
     type Response = Response<WatchedBody<B>>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+    type Future = Answering<S::Future>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let http2 = request.version() == Version::HTTP_2;
@@ -207,10 +280,32 @@ where
             request.extensions_mut().insert(TwoLengths);
         }
         let guard = self.activity.begin(http2);
-        let response = self.service.call(request);
-        Box::pin(async move {
-            let response = response.await?;
-            Ok(response.map(|body| WatchedBody::new(body, http2, guard)))
-        })
+        Answering {
+            response: self.service.call(request),
+            http2,
+            guard: Some(guard),
+        }
+    }
+}
+
+/// An answer that is being made.
+struct Answering<F> {
+    response: F,
+    http2: bool,
+    /// Goes on with the answer's body.
+    guard: Option<InFlight>,
+}
+
+impl<F, B, E> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<B>, E>> + Unpin,
+    B: Body<Data = Bytes> + Unpin,
+{
+    type Output = Result<Response<WatchedBody<B>>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = ready!(Pin::new(&mut self.response).poll(cx))?;
+        let (http2, guard) = (self.http2, self.guard.take());
+        Poll::Ready(Ok(response.map(|body| WatchedBody::new(body, http2, guard))))
     }
 }

@@ -4,6 +4,8 @@
 //! type counts; where that says nothing, the extension does, but never for HTML: whoever may put a file into a bucket
 //! must not thereby put a page on the gateway's origin.
 
+use std::borrow::Cow;
+
 use http::HeaderValue;
 
 /// What is known of nothing in particular.
@@ -14,8 +16,24 @@ const UNKNOWN: &str = "application/octet-stream";
 pub struct ContentType {
     value: HeaderValue,
     /// `type/subtype`, lower case.
-    essence: String,
+    essence: Cow<'static, str>,
 }
+
+/// What nearly all media is said to be: nothing of these need be parsed or copied.
+const USUAL: [&str; 12] = [
+    "image/jpeg",
+    "image/png",
+    "image/webp",
+    "image/gif",
+    "video/mp4",
+    "video/webm",
+    "audio/mpeg",
+    "audio/wav",
+    "audio/ogg",
+    "text/plain",
+    "application/json",
+    "application/pdf",
+];
 
 impl ContentType {
     /// Storage's own type; where there is none, or none that says or means anything, the extension's.
@@ -26,13 +44,19 @@ impl ContentType {
         own.or_else(|| guess(key).and_then(Self::parse))
             .unwrap_or_else(|| Self {
                 value: HeaderValue::from_static(UNKNOWN),
-                essence: UNKNOWN.to_owned(),
+                essence: Cow::Borrowed(UNKNOWN),
             })
     }
 
     /// `None` for what is no one media type (RFC 9110 §8.3.1), so that no browser reads another out of it: a control
     /// byte, a byte that is not ASCII, a broken name, or a comma, which would begin a second one.
     fn parse(text: &str) -> Option<Self> {
+        if let Some(usual) = USUAL.iter().find(|usual| **usual == text) {
+            return Some(Self {
+                value: HeaderValue::from_static(usual),
+                essence: Cow::Borrowed(usual),
+            });
+        }
         let text = text.trim_matches([' ', '\t']);
         if !text.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) || has_bare_comma(text) {
             return None;
@@ -41,11 +65,12 @@ impl ContentType {
         let (kind, subtype) = essence.split_once('/')?;
         let valid = is_token(kind) && is_token(subtype);
         let value = HeaderValue::from_str(text).ok()?;
+        let essence = Cow::Owned(essence);
         valid.then_some(Self { value, essence })
     }
 
     fn says_nothing(&self) -> bool {
-        matches!(self.essence.as_str(), UNKNOWN | "binary/octet-stream")
+        matches!(&*self.essence, UNKNOWN | "binary/octet-stream")
     }
 
     /// As `Content-Type` has it.

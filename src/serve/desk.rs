@@ -44,7 +44,7 @@ pub struct Desk {
     /// The gate of the moment.
     pub gate: Arc<ArcSwap<Gate>>,
     /// Where they are recorded.
-    pub recorder: Recorder,
+    pub recorder: Arc<Recorder>,
     /// What all annotators together may hold.
     pub caps: Arc<Caps>,
     /// What comes before the routes, if anything.
@@ -54,16 +54,24 @@ pub struct Desk {
 }
 
 /// A connection's service.
-#[derive(Clone)]
-pub struct Service {
+pub struct Service(Arc<Seat>);
+
+/// What a connection's requests need, under a count of its own: what all connections count together travels between
+/// processors with each request.
+struct Seat {
     desk: Arc<Desk>,
+    recorder: Arc<Recorder>,
     peer: Peer,
 }
 
 impl Desk {
     /// The service of one connection.
     pub fn service(self: Arc<Self>, peer: Peer) -> Service {
-        Service { desk: self, peer }
+        Service(Arc::new(Seat {
+            recorder: Arc::new(Recorder::clone(&self.recorder)),
+            desk: self,
+            peer,
+        }))
     }
 
     /// Records what came in place of a request, and gives the answer to it.
@@ -74,14 +82,19 @@ impl Desk {
         failure.respond(exchange.request_id())
     }
 
-    async fn answer(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(
+        &self,
+        peer: Peer,
+        recorder: &Arc<Recorder>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
         let (parts, incoming) = request.into_parts();
         let traceparent = parts
             .headers
             .get("traceparent")
             .and_then(|value| value.to_str().ok());
         let trace = TraceContext::take_up(traceparent);
-        let mut exchange = Exchange::begin(&self.recorder, &parts.method, &trace);
+        let mut exchange = Exchange::begin(recorder, &parts.method, &trace);
         let checked = head::check(&parts);
         let front = self.front.as_ref().filter(|_| checked.is_ok());
         if let Some(answer) = front.and_then(|front| front.answer(&parts)) {
@@ -92,14 +105,16 @@ impl Desk {
             Ok(()) if peer.crowded => Err(Failure::Overloaded),
             checked => checked.map_err(Failure::from),
         };
-        let gate = self.gate.load_full();
         if checked.is_ok()
+            && self.gate.load().upstream.is_some()
             && let Ok(route) = Route::of(&parts.uri)
-            && let Some(upstream) = gate.application_for(&route)
         {
-            return self
-                .pass_on(&gate, upstream, (parts, incoming), peer, &trace, exchange)
-                .await;
+            let gate = self.gate.load_full();
+            if let Some(upstream) = gate.application_for(&route) {
+                return self
+                    .pass_on(&gate, upstream, (parts, incoming), peer, &trace, exchange)
+                    .await;
+            }
         }
         let read = match checked {
             Ok(()) => drain(incoming).await,
@@ -199,8 +214,11 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let Self { desk, peer } = self.clone();
-        Box::pin(async move { Ok(desk.answer(peer, request).await) })
+        let seat = Arc::clone(&self.0);
+        Box::pin(async move {
+            let answer = seat.desk.answer(seat.peer, &seat.recorder, request);
+            Ok(answer.await)
+        })
     }
 }
 
@@ -330,12 +348,12 @@ mod tests {
         let metrics = Metrics::new().expect("metrics");
         let log = AccessLog::start(Destination::Off, &metrics).expect("a log");
         let audit = AuditLog::start(Some(&audit), &metrics).expect("a log");
-        let recorder = Recorder {
+        let recorder = Arc::new(Recorder {
             log: Arc::new(log),
             audit: Arc::new(audit),
             metrics: Arc::new(metrics),
             cut: Default::default(),
-        };
+        });
         let parts = Request::new(()).into_parts().0;
         let mut answers = Vec::new();
         for failure in [

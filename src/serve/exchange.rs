@@ -12,8 +12,7 @@ use crate::cache::CacheStatus;
 use crate::ids::{ProjectId, RequestId, StorageId, Subject, TaskId};
 use crate::media_uri::MediaUri;
 use crate::telemetry::{
-    Abort, AccessLog, AuditLog, Deed, InFlight, Method, Metrics, Reason, Record, Route,
-    TraceContext,
+    Abort, AccessLog, AuditLog, Deed, Method, Metrics, Reason, Record, Route, TraceContext,
 };
 
 /// nginx's number for a client that left before it was answered. HTTP has none, for nobody is sent it; without one the
@@ -37,26 +36,29 @@ pub struct Recorder {
 
 /// A request under way. Dropping it writes its line.
 pub struct Exchange {
-    record: Record,
+    /// Boxed, so that it is not moved about with what holds it, and goes to the log as it is.
+    record: Option<Box<Record>>,
     asked_for: Option<MediaUri>,
     begun: Instant,
-    recorder: Recorder,
-    _in_flight: InFlight,
+    recorder: Arc<Recorder>,
 }
+
+/// Why there is a record.
+const UNTIL_DROPPED: &str = "the record is there until the exchange is dropped";
 
 impl Exchange {
     /// A request's head was read.
-    pub fn begin(recorder: &Recorder, method: &http::Method, trace: &TraceContext) -> Self {
+    pub fn begin(recorder: &Arc<Recorder>, method: &http::Method, trace: &TraceContext) -> Self {
         Self::new(recorder, Method::from(method.as_str()), trace)
     }
 
     /// Something came that is no request.
-    pub fn unread(recorder: &Recorder) -> Self {
+    pub fn unread(recorder: &Arc<Recorder>) -> Self {
         Self::new(recorder, Method::Other, &TraceContext::take_up(None))
     }
 
-    fn new(recorder: &Recorder, method: Method, trace: &TraceContext) -> Self {
-        let record = Record {
+    fn new(recorder: &Arc<Recorder>, method: Method, trace: &TraceContext) -> Self {
+        let record = Box::new(Record {
             time: SystemTime::now(),
             request_id: RequestId::random(),
             trace_id: trace.trace_id(),
@@ -73,32 +75,31 @@ impl Exchange {
             time_to_first_byte: None,
             duration: Default::default(),
             aborted: None,
-        };
-        let in_flight = recorder.metrics.in_flight();
+        });
+        recorder.metrics.request_begun();
         Self {
-            record,
+            record: Some(record),
             asked_for: None,
             begun: Instant::now(),
             recorder: recorder.clone(),
-            _in_flight: in_flight,
         }
     }
 
     /// The id that problem documents show.
     pub fn request_id(&self) -> &RequestId {
-        &self.record.request_id
+        &self.line().request_id
     }
 
     /// Which route it took.
     pub fn routed(&mut self, route: Route) {
-        self.record.route = route;
+        self.line_mut().route = route;
     }
 
     /// What it is about.
     pub fn about(&mut self, target: &Target) {
         match target {
-            Target::Task(task) => self.record.task = Some(TaskId::clone(task)),
-            Target::Project(project) => self.record.project = Some(project.clone()),
+            Target::Task(task) => self.line_mut().task = Some(TaskId::clone(task)),
+            Target::Project(project) => self.line_mut().project = Some(project.clone()),
             Target::AnyProject => {}
         }
     }
@@ -110,44 +111,52 @@ impl Exchange {
 
     /// Who asks.
     pub fn asked_by(&mut self, subject: &Subject) {
-        self.record.subject = Some(subject.clone());
+        self.line_mut().subject = Some(subject.clone());
     }
 
     /// Through which project, and from which storage.
     pub fn served_from(&mut self, project: Option<&ProjectId>, storage: &StorageId) {
-        self.record.project = project.cloned();
-        self.record.storage = Some(storage.clone());
+        self.line_mut().project = project.cloned();
+        self.line_mut().storage = Some(storage.clone());
     }
 
     /// Which bytes were chosen.
     pub fn ranged(&mut self, range: Range<u64>) {
-        self.record.range = Some(range);
+        self.line_mut().range = Some(range);
     }
 
     /// How they were had.
     pub fn cached(&mut self, status: CacheStatus) {
-        self.record.cache = Some(status.into());
+        self.line_mut().cache = Some(status.into());
     }
 
     /// The answer's status. Bytes, a URL to them, or that what a browser keeps still holds: the object is shown.
     pub fn answered(&mut self, status: http::StatusCode) {
-        self.record.status = status.as_u16();
-        let shown = matches!(self.record.status, 200 | 206 | 303 | 304);
-        if shown && self.record.method == Method::Get && self.asked_for.is_some() {
+        self.line_mut().status = status.as_u16();
+        let shown = matches!(self.line().status, 200 | 206 | 303 | 304);
+        if shown && self.line().method == Method::Get && self.asked_for.is_some() {
             self.recorder.audit.shown(|| self.deed());
         }
     }
 
     /// It is refused, for a reason that only the logs know.
     pub fn refused(&mut self, status: http::StatusCode, reason: Reason) {
-        self.record.status = status.as_u16();
+        self.line_mut().status = status.as_u16();
         self.recorder.audit.denied(reason.as_str(), || self.deed());
     }
 
+    fn line(&self) -> &Record {
+        self.record.as_deref().expect(UNTIL_DROPPED)
+    }
+
+    fn line_mut(&mut self) -> &mut Record {
+        self.record.as_deref_mut().expect(UNTIL_DROPPED)
+    }
+
     fn deed(&self) -> Deed {
-        let record = &self.record;
+        let record = self.line();
         Deed {
-            request_id: record.request_id.clone(),
+            request_id: record.request_id,
             subject: record.subject.clone(),
             project: record.project.clone(),
             task: record.task.clone(),
@@ -159,10 +168,10 @@ impl Exchange {
 
     /// Bytes were handed to the connection.
     pub fn sent(&mut self, bytes: usize) {
-        if self.record.time_to_first_byte.is_none() {
-            self.record.time_to_first_byte = Some(self.begun.elapsed());
+        if self.line().time_to_first_byte.is_none() {
+            self.line_mut().time_to_first_byte = Some(self.begun.elapsed());
         }
-        self.record.bytes += bytes as u64;
+        self.line_mut().bytes += bytes as u64;
     }
 
     /// The body was dropped before its end: by the client's leaving, or because the process ends.
@@ -178,7 +187,7 @@ impl Exchange {
     /// Nobody was answered.
     fn unanswered(&mut self) {
         self.dropped();
-        self.record.status = match self.record.aborted {
+        self.line_mut().status = match self.line().aborted {
             Some(Abort::Drained) => CUT_OFF,
             Some(_) | None => CLIENT_CLOSED_REQUEST,
         };
@@ -186,8 +195,8 @@ impl Exchange {
 
     /// The body ended early. The first reason stays.
     pub fn aborted(&mut self, reason: Abort) {
-        if self.record.aborted.is_none() {
-            self.record.aborted = Some(reason);
+        if self.line().aborted.is_none() {
+            self.line_mut().aborted = Some(reason);
             if matches!(reason, Abort::Revoked | Abort::Expired) {
                 let audit = &self.recorder.audit;
                 audit.denied(reason.as_str(), || self.deed());
@@ -212,10 +221,12 @@ fn without_password(uri: &MediaUri) -> String {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if self.record.status == 0 {
+        if self.line().status == 0 {
             self.unanswered();
         }
-        let record = &mut self.record;
+        let Some(mut record) = self.record.take() else {
+            return;
+        };
         record.duration = self.begun.elapsed();
         let metrics = &self.recorder.metrics;
         let (status, first_byte) = (record.status, record.time_to_first_byte);
@@ -230,6 +241,6 @@ impl Drop for Exchange {
         if let Some(reason) = record.aborted {
             metrics.aborted(reason);
         }
-        self.recorder.log.record(record.clone());
+        self.recorder.log.record(record);
     }
 }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub use super::connection::Refusal;
 use super::connection::{self, Tasks, Terms};
 use super::places::{Place, Places};
+use super::rare::unless;
 use super::sending::Sending;
 use super::tls::Tls;
 pub use super::watch::Timeouts;
@@ -138,7 +139,7 @@ impl Listener {
     where
         F: Fn(Peer) -> S,
         S: Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
-        S::Future: Send + 'static,
+        S::Future: Unpin + Send + 'static,
         S::Error: Into<BoxError> + 'static,
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<BoxError>,
@@ -169,9 +170,8 @@ impl Listener {
                 terms,
                 tasks.clone(),
             );
-            let cut = tasks.cut.clone();
             tasks.tracker.spawn(async move {
-                cut.run_until_cancelled(connection).await;
+                connection.await;
                 drop(place);
             });
         }
@@ -230,7 +230,7 @@ async fn handle<S, B>(
     tasks: Tasks,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>>,
-    S::Future: Send + 'static,
+    S::Future: Unpin + Send + 'static,
     S::Error: Into<BoxError> + 'static,
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<BoxError>,
@@ -247,7 +247,13 @@ async fn handle<S, B>(
     };
     let stream = Counted::new(stream, Arc::clone(&activity));
     let handshake = tokio::time::timeout(terms.timeouts.handshake, tls.acceptor().accept(stream));
-    match tasks.finish.run_until_cancelled(handshake).await {
+    let ending = async {
+        tokio::select! {
+            () = tasks.cut.cancelled() => {}
+            () = tasks.finish.cancelled() => {}
+        }
+    };
+    match unless(ending, handshake).await {
         Some(Ok(Ok(stream))) => connection::serve(stream, service, activity, &terms, &tasks).await,
         Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
         Some(Err(_)) => tracing::debug!("a TLS handshake took too long"),

@@ -14,7 +14,7 @@ use super::content_type::ContentType;
 use super::credentials::credentials;
 use super::desk::Desk;
 use super::error::Failure;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Recorder};
 use super::gate::Gate;
 use super::limits::{Pace, RetryAfter};
 use super::listener::Peer;
@@ -44,7 +44,7 @@ struct Permitted<'a> {
     object: ResolvedObject,
     project: Option<ProjectId>,
     admitted_at: Instant,
-    traceparent: String,
+    trace: TraceContext,
 }
 
 /// Answers GET and HEAD of media.
@@ -75,7 +75,6 @@ pub async fn answer(
     if !is_data(&parts.headers) {
         return Err(Failure::NotAcceptable);
     }
-    let traceparent = trace.child().header_value();
     let permitted = Permitted {
         desk,
         gate,
@@ -85,7 +84,7 @@ pub async fn answer(
         object,
         project,
         admitted_at,
-        traceparent,
+        trace: trace.child(),
     };
     let answered = match permitted.object.delivery() {
         Delivery::Redirect => permitted.redirect().await,
@@ -174,7 +173,7 @@ impl Permitted<'_> {
             return Ok(head.map(|()| Body::empty()));
         }
         let place = place.hold(range.len())?;
-        let body = self.body(&opened, &range, pace, exchange).await?;
+        let body = self.body(opened, &range, pace, exchange).await?;
         Ok(head.map(|()| body.held_by(place)))
     }
 
@@ -218,7 +217,7 @@ impl Permitted<'_> {
     async fn open(&self, first: FirstRead) -> Result<Opened, ContentError> {
         self.gate
             .reader
-            .open(&self.object, first, Some(&self.traceparent))
+            .open(&self.object, first, Some(self.trace))
             .await
     }
 
@@ -274,14 +273,15 @@ impl Permitted<'_> {
     /// The body, whose first bytes are at hand before the head is sent: until then a failure has a status.
     async fn body(
         &self,
-        opened: &Opened,
+        opened: Opened,
         range: &ByteRange,
         pace: Pace,
         exchange: &mut Exchange,
     ) -> Result<Body, Failure> {
-        let mut content = opened.stream(range, self.extent(range.len()));
+        let extent = self.extent(range.len());
+        let mut content = opened.into_stream(range, extent);
         let first = content.next().await?.unwrap_or_default();
-        exchange.cached(opened.status().max(content.status()));
+        exchange.cached(content.status());
         let sent = first.len() as u64;
         pace.throttle(sent).await;
         if content.left() == 0 {
@@ -300,7 +300,7 @@ impl Permitted<'_> {
     fn recheck(&self) -> Recheck {
         Recheck {
             gate: self.desk.gate.clone(),
-            recorder: self.desk.recorder.clone(),
+            recorder: Recorder::clone(&self.desk.recorder),
             annotator: self.annotator.clone(),
             target: self.request.target.clone(),
             uri: self.request.uri.clone(),

@@ -5,6 +5,7 @@ pub mod admin;
 mod application;
 pub mod body;
 pub mod caps;
+mod ciphers;
 mod connection;
 mod content_type;
 pub mod cors;
@@ -21,9 +22,11 @@ mod offer;
 mod places;
 pub mod preconditions;
 pub mod proxies;
+mod rare;
 pub mod recheck;
 pub mod request;
 pub mod response;
+mod rest;
 mod screen;
 mod sending;
 mod session;
@@ -37,6 +40,8 @@ pub use desk::{Desk, Front};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use http::HeaderValue;
 
 /// The `[server]` section as this room wants it; `config` fills it in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,9 +108,9 @@ pub struct DeliveryConfig {
     /// A ranged answer is cut to this many bytes; an answer to a request without Range never is.
     pub max_range_size: Option<u64>,
     /// `Cache-Control` of media (`delivery.cache_control`).
-    pub cache_control: String,
+    pub cache_control: HeaderValue,
     /// `Cross-Origin-Resource-Policy` of media (`delivery.cross_origin_resource_policy`).
-    pub cross_origin_resource_policy: String,
+    pub cross_origin_resource_policy: HeaderValue,
     /// How long a body may wait for storage's next byte, the first included (`RESOLVER_PROXY_TIMEOUT`); never a limit
     /// on the whole.
     pub stall_timeout: Duration,

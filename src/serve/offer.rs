@@ -14,10 +14,11 @@ use tokio::time::Instant;
 
 use super::watch::InFlight;
 
-/// What an HTTP/2 stream is offered at once: the largest DATA frame that every client takes (RFC 9113 §4.2). The last
-/// piece is a copy, for it may wait for its window long after the body is gone, and would keep the whole segment that
+/// What an HTTP/2 stream is offered at once: with its frame's head (RFC 9113 §4.1) one record of TLS (RFC 8446 §5.1), which
+/// is also the largest DATA frame that every client takes (RFC 9113 §4.2); nine bytes more and each frame is two records.
+/// The last piece is a copy, for it may wait for its window long after the body is gone, and would keep the whole segment that
 /// it was cut from.
-const PIECE: usize = 16 << 10;
+const PIECE: usize = (16 << 10) - 9;
 
 tokio::task_local! {
     /// The offer of the HTTP/2 stream whose task this is.
@@ -61,11 +62,11 @@ pub(super) struct WatchedBody<B> {
     /// HTTP/2: what is left of the frame under way.
     rest: Option<Bytes>,
     http2: bool,
-    _guard: InFlight,
+    _guard: Option<InFlight>,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> WatchedBody<B> {
-    pub(super) fn new(body: B, http2: bool, guard: InFlight) -> Self {
+    pub(super) fn new(body: B, http2: bool, guard: Option<InFlight>) -> Self {
         Self {
             body,
             rest: None,

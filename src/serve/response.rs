@@ -20,6 +20,10 @@ use crate::range::ByteRange;
 /// What keeps an opened document from running script, sending forms or loading anything.
 const SANDBOX: HeaderValue =
     HeaderValue::from_static("sandbox; default-src 'none'; style-src 'unsafe-inline'");
+/// As many fields as a head has, with `Content-Security-Policy` and `Content-Range`: a map that grows moves all of them.
+const FIELDS: usize = 12;
+/// As many as a 304 has.
+const FIELDS_OF_304: usize = 6;
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
 
@@ -50,11 +54,15 @@ pub fn media_head(
 ) -> Response<()> {
     let mut response = Response::new(());
     let headers = response.headers_mut();
+    headers.reserve(match selected {
+        Selected::Whole | Selected::Part(_) => FIELDS,
+        Selected::NotModified => FIELDS_OF_304,
+    });
     add_validators(headers, meta, config);
     let (status, length) = match selected {
         Selected::Whole => (StatusCode::OK, Some(meta.complete_length)),
         Selected::Part(range) => {
-            insert(headers, header::CONTENT_RANGE, &range.content_range());
+            insert(headers, header::CONTENT_RANGE, range.content_range());
             (StatusCode::PARTIAL_CONTENT, Some(range.len()))
         }
         Selected::NotModified => (StatusCode::NOT_MODIFIED, None),
@@ -124,7 +132,7 @@ fn add_validators(headers: &mut HeaderMap, meta: &ObjectMeta, config: &DeliveryC
         headers.insert(header::ETAG, etag);
     }
     if let Some(date) = meta.last_modified.and_then(http_date) {
-        insert(headers, header::LAST_MODIFIED, &date);
+        insert(headers, header::LAST_MODIFIED, date);
     }
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     add_rules(headers, config);
@@ -132,9 +140,7 @@ fn add_validators(headers: &mut HeaderMap, meta: &ObjectMeta, config: &DeliveryC
 
 /// Who may keep it, and for how long.
 fn add_rules(headers: &mut HeaderMap, config: &DeliveryConfig) {
-    let cache_control = HeaderValue::from_str(&config.cache_control);
-    let cache_control = cache_control.unwrap_or(HeaderValue::from_static("private, no-cache"));
-    headers.insert(header::CACHE_CONTROL, cache_control);
+    headers.insert(header::CACHE_CONTROL, config.cache_control.clone());
     headers.insert(header::VARY, HeaderValue::from_static("Origin"));
 }
 
@@ -151,28 +157,30 @@ fn add_representation(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    insert(
-        headers,
-        header::CONTENT_DISPOSITION,
-        &content_disposition(content_type, key),
-    );
+    if content_type.is_inline() {
+        let inline = HeaderValue::from_static("inline");
+        headers.insert(header::CONTENT_DISPOSITION, inline);
+    } else {
+        insert(headers, header::CONTENT_DISPOSITION, attachment(key));
+    }
     if content_type.is_active() {
         headers.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
     }
-    let policy = HeaderValue::from_str(&config.cross_origin_resource_policy);
-    let policy = policy.unwrap_or(HeaderValue::from_static("same-site"));
-    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, policy);
+    headers.insert(
+        CROSS_ORIGIN_RESOURCE_POLICY,
+        config.cross_origin_resource_policy.clone(),
+    );
     // `identity` is reserved for `Accept-Encoding` (RFC 9110 §12.5.3).
     if let Some(encoding) = encoding
         && !matches!(encoding.trim(), "" | "identity")
     {
-        insert(headers, header::CONTENT_ENCODING, encoding);
+        insert(headers, header::CONTENT_ENCODING, encoding.to_owned());
     }
 }
 
 /// A value that is no valid field is left out: it could only have come from storage.
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
         headers.insert(name, value);
     }
 }
@@ -184,18 +192,15 @@ fn http_date(time: SystemTime) -> Option<String> {
     (since_epoch < YEAR_10000).then(|| httpdate::fmt_http_date(time))
 }
 
-/// RFC 6266: shown in place, or saved under the key's last component. A name that is not plain ASCII is also given in
+/// RFC 6266: saved under the key's last component. A name that is not plain ASCII is also given in
 /// RFC 8187's encoding, which every current browser prefers.
-fn content_disposition(content_type: &ContentType, key: &str) -> String {
+fn attachment(key: &str) -> String {
     /// RFC 8187 §3.2.1's `attr-char`.
     const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
         .remove(b'-')
         .remove(b'.')
         .remove(b'_')
         .remove(b'~');
-    if content_type.is_inline() {
-        return "inline".to_owned();
-    }
     let name = key.rsplit('/').next().unwrap_or_default();
     // A percent sign in a quoted string is decoded by some browsers (RFC 6266 appendix D).
     let plain = |c: char| (c == ' ' || c.is_ascii_graphic()) && !matches!(c, '"' | '\\' | '%');

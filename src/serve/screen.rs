@@ -6,7 +6,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -25,6 +25,8 @@ struct HeadScan {
     line: Vec<u8>,
     /// Whether the head's request line was seen.
     begun: bool,
+    /// Heads that have ended.
+    heads: u64,
     /// A `Content-Length` line was seen; `Err` where its value is none.
     content_length: Option<Result<u64, ()>>,
     transfer_encoding: bool,
@@ -58,7 +60,7 @@ impl HeadScan {
     }
 
     fn feed_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let end = bytes.iter().position(|&byte| byte == b'\n');
+        let end = memchr::memchr(b'\n', bytes);
         let line = &bytes[..end.unwrap_or(bytes.len())];
         let room = MAX_LINE - self.line.len();
         self.line.extend_from_slice(&line[..line.len().min(room)]);
@@ -95,6 +97,7 @@ impl HeadScan {
 
     fn end_head(&mut self) {
         self.begun = false;
+        self.heads += 1;
         self.state = match self.content_length {
             // The connection closes after it.
             _ if self.transfer_encoding => State::Over,
@@ -119,6 +122,12 @@ impl HeadScan {
         let preface = !self.begun && b"PRI * HTTP/2".starts_with(&self.line);
         self.state == State::Head && !preface
     }
+
+    /// Nothing of a message of HTTP/1.1 is half there.
+    fn at_rest(&self) -> bool {
+        let between = matches!(self.state, State::Head | State::Content(0));
+        between && !self.begun && self.line.is_empty()
+    }
 }
 
 fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -131,6 +140,8 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
 pub(super) struct Seen {
     two_lengths: AtomicBool,
     mid_head: AtomicBool,
+    mid_message: AtomicBool,
+    heads: AtomicU64,
     last_word: Mutex<Option<Bytes>>,
     reader: AtomicWaker,
 }
@@ -144,6 +155,12 @@ impl Seen {
     /// A head of HTTP/1.1 is half there.
     pub(super) fn mid_head(&self) -> bool {
         self.mid_head.load(Relaxed)
+    }
+
+    /// How many requests of HTTP/1.1 were read, where nothing of another message is, and nothing else is spoken.
+    pub(super) fn at_rest(&self) -> Option<u64> {
+        let between = !self.mid_message.load(Relaxed);
+        between.then(|| self.heads.load(Relaxed))
     }
 
     /// Has these bytes sent in place of the next read, and after them the end. Only for where no answer is under way.
@@ -217,6 +234,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Screen<IO> {
             .two_lengths
             .store(this.scan.two_lengths(), Relaxed);
         this.seen.mid_head.store(this.scan.mid_head(), Relaxed);
+        let mid_message = !this.scan.at_rest();
+        this.seen.mid_message.store(mid_message, Relaxed);
+        this.seen.heads.store(this.scan.heads, Relaxed);
         Poll::Ready(Ok(()))
     }
 }
@@ -299,6 +319,13 @@ mod tests {
         ] {
             for scan in scans(text) {
                 assert_eq!(scan.mid_head(), half, "{text:?}");
+                let whole = text.is_empty() || text.ends_with("a\r\n\r\n");
+                assert_eq!(scan.at_rest(), whole, "{text:?}");
+                assert_eq!(
+                    scan.heads,
+                    u64::from(text.contains("\r\n\r\n") && !text.starts_with("PRI")),
+                    "{text:?}"
+                );
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Sits below hyper and knows no HTTP: it looks at where the bytes lie that it is given to write, and never at what
 //! they are. What lies elsewhere, and what is short, is written as ever.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,18 +14,28 @@ use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::cache::arena::{Arena, MIN_SLOT};
+use crate::cache::arena::Arena;
 
 /// The connection.
 #[derive(Debug)]
 pub(super) struct Sending {
     stream: TcpStream,
     arena: Option<Arc<Arena>>,
+    /// The address where the bytes end that were begun to be lent.
+    lent_until: Cell<usize>,
 }
+
+/// What is shorter is copied, in one call with its head: sendfile goes page by page, and a second call comes with it. A
+/// picture of 100 KB cost 58 µs copied and 73 lent (medians of three interleaved rounds, one busy machine).
+const LEAST_LENT: usize = 256 << 10;
 
 impl Sending {
     pub(super) fn new(stream: TcpStream, arena: Option<Arc<Arena>>) -> Self {
-        Self { stream, arena }
+        Self {
+            stream,
+            arena,
+            lent_until: Cell::new(0),
+        }
     }
 
     /// As much as the socket takes: what is copied up to the first bytes that need not be, then those.
@@ -48,7 +59,9 @@ impl Sending {
     }
 
     fn is_lent(&self, buf: &[u8]) -> bool {
-        let arena = self.arena.as_ref().filter(|_| buf.len() >= MIN_SLOT);
+        // The end of what was begun is lent as well, however short.
+        let worth_it = buf.len() >= LEAST_LENT || end(buf) == self.lent_until.get();
+        let arena = self.arena.as_ref().filter(|_| worth_it);
         arena.is_some_and(|arena| arena.holds(buf))
     }
 
@@ -56,6 +69,7 @@ impl Sending {
         let Some((file, mut offset)) = self.arena.as_ref().and_then(|arena| arena.lend(buf)) else {
             return self.copy(&[IoSlice::new(buf)], SendFlags::empty());
         };
+        self.lent_until.set(end(buf));
         match rustix::fs::sendfile(&self.stream, file, Some(&mut offset), buf.len()) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(sent) => Ok(sent),
@@ -70,6 +84,10 @@ impl Sending {
         let mut nothing = SendAncillaryBuffer::default();
         Ok(sendmsg(&self.stream, bufs, &mut nothing, flags)?)
     }
+}
+
+fn end(buf: &[u8]) -> usize {
+    buf.as_ptr_range().end as usize
 }
 
 impl AsyncRead for Sending {
@@ -178,6 +196,18 @@ mod tests {
         client.read_to_end(&mut read).await.unwrap();
         writing.await.unwrap();
         assert!(read == whole);
+    }
+
+    #[tokio::test]
+    async fn what_is_short_is_copied_unless_it_is_the_end_of_what_was_lent() {
+        let arena = Arena::new(2 << 20).unwrap();
+        let (sending, _client) = connection(&arena).await;
+        let bytes = kept(&arena, &pattern(1 << 20));
+        let (short, end) = (&bytes[..LEAST_LENT - 1], &bytes[bytes.len() - 1000..]);
+        assert!(sending.is_lent(&bytes));
+        assert!(!sending.is_lent(short) && !sending.is_lent(end));
+        sending.send(&[IoSlice::new(&bytes)]).unwrap();
+        assert!(sending.is_lent(end) && !sending.is_lent(short));
     }
 
     #[tokio::test]

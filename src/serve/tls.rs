@@ -17,7 +17,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
-use super::TlsFiles;
+use super::{TlsFiles, ciphers};
 
 /// What ALPN offers, best first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -156,7 +156,7 @@ impl Tls {
 }
 
 fn server_config(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let (provider, ours_first) = ciphers::provider();
     let certificate = read(files, &provider)?;
     let clients = client_verifier(files, &provider)?;
     // rustls knows TLS 1.2 and 1.3 and nothing older (RFC 8996).
@@ -165,6 +165,7 @@ fn server_config(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
         .map_err(TlsError::Setup)?
         .with_client_cert_verifier(clients)
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(certificate)));
+    config.ignore_client_order = ours_first;
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
     // Stateless tickets (RFC 5077, RFC 8446 §4.6.1): a returning browser saves a signature and a round trip.
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Setup)?;
@@ -305,7 +306,7 @@ pub(super) mod tests {
             TlsConnector::from(Arc::new(config))
         }
 
-        async fn connect(
+        pub(crate) async fn connect(
             &self,
             tls: &Tls,
             name: &'static str,

@@ -81,6 +81,14 @@ impl Activity {
         InFlight(Arc::clone(self))
     }
 
+    /// So many requests are all that were asked, all are answered, and nothing waits to be written. hyper may have read
+    /// more of them than it has begun.
+    pub(super) fn has_answered(&self, requests: u64) -> bool {
+        self.requests.load(Relaxed) == requests
+            && self.in_flight.load(Relaxed) == 0
+            && !self.write_blocked.load(Relaxed)
+    }
+
     /// As things stand; `mid_head`: a head of HTTP/1.1 is half there.
     pub(super) fn seen(&self, mid_head: bool) -> Seen {
         Seen {
@@ -264,6 +272,18 @@ mod tests {
             requests: 1,
             ..Seen::default()
         }
+    }
+
+    #[test]
+    fn what_was_read_and_not_begun_is_not_answered() {
+        let activity = Arc::<Activity>::default();
+        assert!(activity.has_answered(0));
+        let request = activity.begin(false);
+        assert!(!activity.has_answered(1));
+        drop(request);
+        assert!(activity.has_answered(1) && !activity.has_answered(2));
+        activity.write_blocked.store(true, Relaxed);
+        assert!(!activity.has_answered(1));
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! The handles by which rooms count: one method for each thing that happens.
 //!
 //! A registry of its own per instance, never the global one. Labels come from closed lists and from configured storage
-//! ids; never a user, never an object. A count is an addition on a kept handle; only what goes with a request to storage
-//! looks its handle up by label.
+//! ids; never a user, never an object. What every request counts is added up by each thread for itself (`stripes`); only
+//! what goes with a request to storage looks its handle up by label.
 
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::core::Collector;
@@ -15,6 +14,7 @@ use prometheus::{
 
 use super::labels::{Abort, CacheResult, Method, Operation, Outcome, Reason, Route, Tier};
 use super::metric_table::*;
+use super::stripes::{Counts, Stripes};
 use crate::ids::StorageId;
 
 /// Status codes have a place each from 100 to 599.
@@ -26,22 +26,14 @@ const CODES: usize = 500;
 pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
-    /// A place for each route, method and code; filled when first needed, so that only series that occur are shown.
-    requests_by_place: Box<[OnceLock<IntCounter>]>,
-    request_duration: Vec<Histogram>,
-    time_to_first_byte: Vec<Histogram>,
-    response_bytes: IntCounter,
+    stripes: Stripes,
     in_flight: IntGauge,
     aborted: Vec<IntCounter>,
-    /// By tier, then result.
-    cache_requests: Vec<Vec<IntCounter>>,
     cache_bytes: Vec<IntGauge>,
     cache_evictions: Vec<IntCounter>,
     storage_requests: IntCounterVec,
     storage_duration: HistogramVec,
     storage_bytes: IntCounterVec,
-    decisions: Vec<IntCounter>,
-    access_duration: Histogram,
     credential_expiry: GaugeVec,
     reload: IntGauge,
     log_dropped: IntCounter,
@@ -70,24 +62,37 @@ impl Metrics {
             .set(1);
         let audit_writable = plain(&registry, IntGauge::with_opts(opts(&AUDIT_WRITABLE))?)?;
         audit_writable.set(1);
-        let places = Route::ALL.len() * Method::ALL.len() * CODES;
-        Ok(Self {
-            requests,
-            requests_by_place: (0..places).map(|_| OnceLock::new()).collect(),
+        let response_bytes = plain(&registry, IntCounter::with_opts(opts(&RESPONSE_BYTES))?)?;
+        let access_duration =
+            Histogram::with_opts(histogram_opts(&ACCESS_DURATION, ACCESS_BUCKETS))?;
+        let access_duration = plain(&registry, access_duration)?;
+        let counts = || Counts {
+            in_flight: 0,
+            requests: Vec::new(),
             request_duration: each(Route::ALL, |r| {
-                request_duration.with_label_values(&[r.as_str()])
+                request_duration.with_label_values(&[r.as_str()]).local()
             }),
             time_to_first_byte: each(Route::ALL, |r| {
-                time_to_first_byte.with_label_values(&[r.as_str()])
+                time_to_first_byte.with_label_values(&[r.as_str()]).local()
             }),
-            response_bytes: plain(&registry, IntCounter::with_opts(opts(&RESPONSE_BYTES))?)?,
-            in_flight: plain(&registry, IntGauge::with_opts(opts(&IN_FLIGHT))?)?,
-            aborted: each(Abort::ALL, |a| aborted.with_label_values(&[a.as_str()])),
+            response_bytes: response_bytes.local(),
             cache_requests: each(Tier::ALL, |tier| {
                 each(CacheResult::ALL, |result| {
-                    cache_requests.with_label_values(&[tier.as_str(), result.as_str()])
+                    let labels = [tier.as_str(), result.as_str()];
+                    cache_requests.with_label_values(&labels).local()
                 })
             }),
+            decisions: each(Reason::ALL, |reason| {
+                let labels = [reason.decision(), reason.as_str()];
+                decisions.with_label_values(&labels).local()
+            }),
+            access_duration: access_duration.local(),
+        };
+        Ok(Self {
+            stripes: Stripes::new(counts),
+            requests,
+            in_flight: plain(&registry, IntGauge::with_opts(opts(&IN_FLIGHT))?)?,
+            aborted: each(Abort::ALL, |a| aborted.with_label_values(&[a.as_str()])),
             cache_bytes: each(Tier::ALL, |tier| {
                 cache_bytes.with_label_values(&[tier.as_str()])
             }),
@@ -97,13 +102,6 @@ impl Metrics {
             storage_requests: counters(&registry, &STORAGE_REQUESTS)?,
             storage_duration: histograms(&registry, &STORAGE_DURATION, LATENCY_BUCKETS)?,
             storage_bytes: counters(&registry, &STORAGE_BYTES)?,
-            decisions: each(Reason::ALL, |reason| {
-                decisions.with_label_values(&[reason.decision(), reason.as_str()])
-            }),
-            access_duration: plain(
-                &registry,
-                Histogram::with_opts(histogram_opts(&ACCESS_DURATION, ACCESS_BUCKETS))?,
-            )?,
             credential_expiry: plain(
                 &registry,
                 GaugeVec::new(opts(&CREDENTIAL_EXPIRY), CREDENTIAL_EXPIRY.labels)?,
@@ -116,10 +114,9 @@ impl Metrics {
         })
     }
 
-    /// A request begins; it ends when the guard is dropped.
-    pub fn in_flight(&self) -> InFlight {
-        self.in_flight.inc();
-        InFlight(self.in_flight.clone())
+    /// A request begins; [`Self::request_finished`] is its end.
+    pub fn request_begun(&self) {
+        self.stripes.mine().in_flight += 1;
     }
 
     /// A request's answer is complete or broken off. `first_byte` is none where there was no body.
@@ -136,18 +133,23 @@ impl Metrics {
             .saturating_sub(FIRST_CODE)
             .min(CODES - 1);
         let place = (route.index() * Method::ALL.len() + method.index()) * CODES + code;
-        self.requests_by_place[place]
-            .get_or_init(|| {
-                let code = (code + FIRST_CODE).to_string();
-                self.requests
-                    .with_label_values(&[route.as_str(), method.as_str(), &code])
-            })
-            .inc();
-        self.request_duration[route.index()].observe(duration.as_secs_f64());
-        if let Some(first_byte) = first_byte {
-            self.time_to_first_byte[route.index()].observe(first_byte.as_secs_f64());
+        let mut mine = self.stripes.mine();
+        mine.in_flight -= 1;
+        // Made when first needed, so that only series that occur are shown.
+        if let Some((_, counter)) = mine.requests.iter().find(|(at, _)| *at == place) {
+            counter.inc();
+        } else {
+            let code = (code + FIRST_CODE).to_string();
+            let labels = [route.as_str(), method.as_str(), &code];
+            let counter = self.requests.with_label_values(&labels).local();
+            counter.inc();
+            mine.requests.push((place, counter));
         }
-        self.response_bytes.inc_by(bytes);
+        mine.request_duration[route.index()].observe(duration.as_secs_f64());
+        if let Some(first_byte) = first_byte {
+            mine.time_to_first_byte[route.index()].observe(first_byte.as_secs_f64());
+        }
+        mine.response_bytes.inc_by(bytes);
     }
 
     /// A body ended before its last byte.
@@ -157,7 +159,7 @@ impl Metrics {
 
     /// The cache was asked.
     pub fn cache_request(&self, tier: Tier, result: CacheResult) {
-        self.cache_requests[tier.index()][result.index()].inc();
+        self.stripes.mine().cache_requests[tier.index()][result.index()].inc();
     }
 
     /// What a tier holds now, in bytes.
@@ -195,8 +197,9 @@ impl Metrics {
 
     /// Somebody may see something, or may not.
     pub fn decision(&self, reason: Reason, duration: Duration) {
-        self.decisions[reason.index()].inc();
-        self.access_duration.observe(duration.as_secs_f64());
+        let mine = self.stripes.mine();
+        mine.decisions[reason.index()].inc();
+        mine.access_duration.observe(duration.as_secs_f64());
     }
 
     /// When a storage's credentials end.
@@ -227,17 +230,8 @@ impl Metrics {
     /// # Errors
     /// None that a caller can cause: the encoder's own.
     pub fn render(&self) -> Result<String, prometheus::Error> {
+        self.in_flight.set(self.stripes.flush());
         TextEncoder::new().encode_to_string(&self.registry.gather())
-    }
-}
-
-/// A request that is under way; dropped when it ends.
-#[derive(Debug)]
-pub struct InFlight(IntGauge);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 
@@ -298,6 +292,7 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         let storage = StorageId::from("recordings");
         let second = Duration::from_secs(1);
+        metrics.request_begun();
         metrics.request_finished(Route::Tasks, Method::Get, 206, second, Some(second), 7);
         metrics.aborted(Abort::Revoked);
         metrics.cache_request(Tier::Memory, CacheResult::Hit);
@@ -361,16 +356,19 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_guard_is_no_longer_in_flight() {
+    fn a_request_that_ends_on_another_thread_is_no_longer_in_flight() {
         let metrics = Metrics::new().unwrap();
-        let guard = metrics.in_flight();
+        metrics.request_begun();
         assert!(
             metrics
                 .render()
                 .unwrap()
                 .contains("lockgate_http_in_flight 1")
         );
-        drop(guard);
+        let finish = || {
+            metrics.request_finished(Route::Tasks, Method::Get, 200, Duration::ZERO, None, 0);
+        };
+        std::thread::scope(|threads| threads.spawn(finish).join()).unwrap();
         assert!(
             metrics
                 .render()

@@ -11,11 +11,12 @@ mod metric_table;
 pub mod metrics;
 mod record;
 mod rotating;
-pub mod trace;
+pub mod stripes;
+mod trace;
 
 pub use access_log::{AccessLog, AccessLogError, Destination};
 pub use audit_log::{AuditConfig, AuditLog, AuditLogError, Deed};
 pub use labels::{Abort, CacheResult, Method, Operation, Outcome, Reason, Route, Tier};
-pub use metrics::{InFlight, Metrics};
+pub use metrics::Metrics;
 pub use record::Record;
 pub use trace::{TraceContext, TraceId};

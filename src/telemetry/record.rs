@@ -100,7 +100,7 @@ pub(super) mod tests {
     pub(crate) fn record(subject: &str) -> Record {
         Record {
             time: UNIX_EPOCH + Duration::from_millis(1_700_000_000_045),
-            request_id: RequestId::from("0123"),
+            request_id: RequestId::new(0x123),
             trace_id: TraceContext::random().trace_id(),
             subject: Some(Subject::from(subject)),
             project: None,
@@ -123,7 +123,7 @@ pub(super) mod tests {
         let mut shown = serde_json::to_value(record("anna")).unwrap();
         shown["trace_id"] = Value::Null;
         let expected = json!({
-            "time": "2023-11-14T22:13:20.045Z", "request_id": "0123", "trace_id": null, "subject": "anna",
+            "time": "2023-11-14T22:13:20.045Z", "request_id": "00000000000000000000000000000123", "trace_id": null, "subject": "anna",
             "project": null, "task": "7", "storage": null, "method": "GET", "route": "tasks", "range": "0-1023",
             "status": 206, "bytes": 1024, "cache": "hit", "time_to_first_byte": 0.0015, "duration": 0.02,
             "aborted": null,

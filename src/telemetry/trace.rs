@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::ids::Hex;
+
 /// The flags that version 00 and its level 2 define: sampled, random.
 const KNOWN_FLAGS: u8 = 0b11;
 
@@ -60,13 +62,13 @@ pub struct TraceId(u128);
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(Hex::of(self.0).as_str())
     }
 }
 
 impl serde::Serialize for TraceId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(Hex::of(self.0).as_str())
     }
 }
 

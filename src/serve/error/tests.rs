@@ -97,7 +97,7 @@ fn every_failure_has_its_status_and_a_problem_document_without_anything_internal
             document["type"],
             format!("urn:lockgate:problem:{}", failure.name())
         );
-        assert_eq!(document["request_id"], id.as_str());
+        assert_eq!(document["request_id"], id.to_string());
         assert!(document["title"].is_string());
         assert_eq!(document.as_object().unwrap().len(), 4);
         for (name, value) in [

@@ -44,7 +44,7 @@ where
         let body = body.clone();
         service_fn(move |_| {
             let body = body();
-            async move { Ok::<_, Infallible>(Response::new(body.await)) }
+            Box::pin(async move { Ok::<_, Infallible>(Response::new(body.await)) })
         })
     };
     let served = tokio::spawn(listener.serve(make_service, shutdown.clone(), drain));
@@ -249,9 +249,10 @@ async fn a_connection_past_the_places_is_known_as_such_until_one_is_free() {
     let listener = listener().with_max_connections(1);
     let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
     let make_service = |peer: Peer| {
-        service_fn(move |_| async move {
+        service_fn(move |_| {
             let body = format!("crowded: {}.", peer.crowded);
-            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(body))))
+            let body = Full::new(Bytes::from(body));
+            std::future::ready(Ok::<_, Infallible>(Response::new(body)))
         })
     };
     let served = tokio::spawn(listener.serve(make_service, shutdown.clone(), LATE));

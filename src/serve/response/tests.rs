@@ -19,8 +19,8 @@ fn config() -> DeliveryConfig {
     DeliveryConfig {
         allow_proxy: true,
         max_range_size: None,
-        cache_control: "private, no-cache".to_owned(),
-        cross_origin_resource_policy: "same-site".to_owned(),
+        cache_control: HeaderValue::from_static("private, no-cache"),
+        cross_origin_resource_policy: HeaderValue::from_static("same-site"),
         stall_timeout: Duration::from_secs(30),
     }
 }
@@ -266,8 +266,8 @@ fn no_time_that_storage_gives_makes_it_panic() {
 #[test]
 fn cache_control_and_resource_policy_are_the_operators() {
     let config = DeliveryConfig {
-        cache_control: "private, max-age=60".to_owned(),
-        cross_origin_resource_policy: "cross-origin".to_owned(),
+        cache_control: HeaderValue::from_static("private, max-age=60"),
+        cross_origin_resource_policy: HeaderValue::from_static("cross-origin"),
         ..config()
     };
     let content_type = ContentType::of(None, "a.png");

@@ -57,7 +57,7 @@ pub(super) fn for_the_upstream(
         _ => "1.1 lockgate",
     };
     headers.append(header::VIA, HeaderValue::from_static(received));
-    if let Ok(id) = HeaderValue::from_str(hop.request_id.as_str()) {
+    if let Ok(id) = HeaderValue::try_from(hop.request_id.to_string()) {
         headers.insert(REQUEST_ID, id);
     }
     if let Ok(traceparent) = HeaderValue::try_from(hop.trace.child().header_value()) {

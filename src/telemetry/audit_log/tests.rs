@@ -21,7 +21,7 @@ fn config(directory: &TempDir) -> AuditConfig {
 
 fn deed(subject: &str, object: &str) -> Deed {
     Deed {
-        request_id: RequestId::from("0123"),
+        request_id: RequestId::new(0x123),
         subject: Some(subject.into()),
         project: None,
         task: Some("7".into()),

@@ -134,7 +134,7 @@ impl MoodyHouse {
         let shutdown = CancellationToken::new();
         let desk = Arc::new(Desk {
             gate: Arc::new(ArcSwap::from_pointee(gate)),
-            recorder,
+            recorder: Arc::new(recorder),
             caps: Arc::new(Caps::new(config.server.caps.clone())),
             front: None,
             tunnels: Tunnels::until(&shutdown),
