@@ -6,7 +6,7 @@ exchanged for a free one, and small programs stand before the true ones in PATH:
 - `lockgate serve` and `lockgate demo` return as soon as they are ready, so that the next line can ask them
 - `cargo install` and `cargo build` check the path and take the program that is built already; `cargo run` runs it
 - `git clone` clones this repository, whatever the URL
-- `curl` fails where the answer is a failure, and waits for a server that is starting
+- `curl` fails where the answer is a failure (with `-i`, which shows it, it does not), and waits for a server that is starting
 - YOUR_KEY_ID and YOUR_SECRET_KEY are those of the page's S3 server
 - `node FILE.ts` runs what the compiler made of it: Node runs TypeScript by itself from 22.18 on
 """
@@ -74,7 +74,9 @@ esac
 exec "$BOOK_GIT" clone --quiet --no-hardlinks "$BOOK_ROOT" "${3:-lockgate}"
 """,
     "curl": """
-exec "$BOOK_CURL" --fail-with-body --silent --show-error --max-time 60 --retry 20 --retry-connrefused --retry-delay 1 "$@"
+fail=--fail-with-body
+for argument; do [ "$argument" != -i ] || fail=--no-fail-with-body; done
+exec "$BOOK_CURL" "$fail" --silent --show-error --max-time 60 --retry 20 --retry-connrefused --retry-delay 1 "$@"
 """,
     "node": """
 case "${1:-}" in *.ts) script=${1%.ts}.mjs; shift; exec "$BOOK_NODE" "$script" "$@" ;; esac
