@@ -10,8 +10,9 @@ mod descriptors;
 mod house;
 mod judges;
 pub mod sandbox;
+pub mod systemd;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +43,7 @@ use crate::telemetry::{
 use build::build;
 pub use build::{Parts, backend, storage_rules};
 use house::{House, stamps};
+use systemd::Inherited;
 
 /// Where the configuration comes from; read again at each reload.
 #[derive(Clone, Debug)]
@@ -123,6 +125,9 @@ pub enum StartError {
     /// An address cannot be listened at.
     #[error("cannot listen at {0}: {1}; is another process there?")]
     Listen(SocketAddr, std::io::Error),
+    /// A socket that the service manager handed over cannot be listened at.
+    #[error("cannot listen at a socket that was handed over: {0}")]
+    Inherited(std::io::Error),
     /// The process is ending.
     #[error("interrupted")]
     Interrupted,
@@ -145,6 +150,15 @@ pub struct Running {
 
 /// Starts Lockgate. `front`, where given, answers requests before any route does (the demo's page).
 pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Running, StartError> {
+    start_on(Inherited::default(), source, front).await
+}
+
+/// The same, on sockets that were handed over: they stand in the place of the addresses that are configured.
+pub async fn start_on(
+    inherited: Inherited,
+    source: Source,
+    front: Option<Arc<dyn Front>>,
+) -> Result<Running, StartError> {
     let loaded = source.load().await.0?;
     let seen = stamps(loaded.files.clone()).await;
     for warning in &loaded.warnings {
@@ -180,10 +194,10 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
     let (gate, in_force) = build(loaded, None, &shelf, &recorder).await?;
     metrics.reload(true);
 
-    let listener = listen(server.listen, tls.clone())?;
+    let listener = listen(inherited.listen, server.listen, tls.clone())?;
     let admin_listener = server
         .admin_listen
-        .map(|address| listen(address, None))
+        .map(|address| listen(inherited.admin_listen, address, None))
         .transpose()?;
     let (local_addr, admin_addr) = (
         listener.0,
@@ -257,12 +271,17 @@ pub async fn start(source: Source, front: Option<Arc<dyn Front>>) -> Result<Runn
 }
 
 fn listen(
+    inherited: Option<TcpListener>,
     address: SocketAddr,
     tls: Option<Arc<Tls>>,
 ) -> Result<(SocketAddr, Listener), StartError> {
-    let refused = |error| StartError::Listen(address, error);
-    let listener = Listener::bind(address, tls).map_err(refused)?;
-    Ok((listener.local_addr().map_err(refused)?, listener))
+    let listener = match inherited {
+        Some(socket) => Listener::on(socket, tls).map_err(StartError::Inherited)?,
+        None => Listener::bind(address, tls).map_err(|error| StartError::Listen(address, error))?,
+    };
+    let bound = listener.local_addr();
+    let bound = bound.map_err(|error| StartError::Listen(address, error))?;
+    Ok((bound, listener))
 }
 
 impl Running {

@@ -6,6 +6,7 @@
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod health;
 pub mod ls;
 pub mod reference;
 pub mod serve;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::app::systemd::Inherited;
 use crate::app::{Source, StartError};
 use crate::auth::AuthConfigError;
 use crate::authority::AuthorityError;
@@ -92,6 +94,11 @@ enum Verb {
         after_help = "Example:\n  lockgate ls --storage recordings --limit 20\n  lockgate ls --storage recordings --tasks --field audio > tasks.jsonl\n\nListing needs a permission of its own (S3: s3:ListBucket) that serving does not."
     )]
     Ls(ls::LsArgs),
+    /// Ask a running Lockgate on this machine whether traffic may come: a health check for containers without curl.
+    #[command(
+        after_help = "Example:\n  lockgate health --config /etc/lockgate/lockgate.toml\n\nExits with 0 where /readyz answers 200 and 1 where it does not, or nobody answers."
+    )]
+    Health(health::HealthArgs),
     /// Read a project's media into the cache of a running Lockgate, ahead of the annotators.
     #[command(
         after_help = "Example:\n  lockgate warm --project 42 --subject anna@example.com --state warm-42.state\n\nThe media passes through Lockgate's own route, so whoever it is read for must be allowed to see it: media of tasks\nthat are assigned to others is not. What is more than the cache holds pushes out what was read first. Interrupted, it\ngoes on where it was when it is run again with the same --state.\n\nExits with 0 where all was read, and with 1 where anything was not: each such object is listed with its reason."
@@ -213,6 +220,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
+    // Before there are threads: it changes the environment.
+    let inherited = match &cli.verb {
+        Verb::Serve(_) => Inherited::from_environment().map_err(StartError::Inherited),
+        _ => Ok(Inherited::default()),
+    };
+    let inherited = match inherited {
+        Ok(inherited) => inherited,
+        Err(error) => return fail(&error),
+    };
     if let Verb::Serve(args) = &cli.verb
         && let Err(error) = serve::prepare(&args.source(cli.config.clone()))
     {
@@ -225,22 +241,23 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    let code = runtime.block_on(run(cli));
+    let code = runtime.block_on(run(cli, inherited));
     // A name that is still being looked up would hold up the end.
     runtime.shutdown_background();
     code
 }
 
-async fn run(cli: Cli) -> ExitCode {
+async fn run(cli: Cli, inherited: Inherited) -> ExitCode {
     let config = cli.config.clone().unwrap_or_else(|| CONFIG.into());
     let done = match cli.verb {
-        Verb::Serve(args) => return serve::run(args.source(cli.config)).await,
+        Verb::Serve(args) => return serve::run(args.source(cli.config), inherited).await,
         Verb::Demo(args) => return demo::run::run(args.listen).await,
         Verb::Check(args) => check::run(&config, &args).await,
         Verb::Explain(args) => explain::run(&config, &args).await,
         Verb::Token(args) => token::run(&config, &args),
         Verb::Setup(args) => setup::run(&config, &args),
         Verb::Ls(args) => ls::run(&config, &args).await,
+        Verb::Health(args) => health::run(&config, &args).await,
         Verb::Warm(args) => warm::run(&config, &args).await,
         Verb::Completions(args) => Ok(reference::completions(&args)),
         Verb::Man(args) => reference::man(&args),

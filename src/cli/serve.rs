@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::fail;
+use crate::app::systemd::{Inherited, Manager};
 use crate::app::{self, Running, Source, sandbox};
 use crate::telemetry::logging::{self, LoggingError};
 
@@ -23,13 +24,14 @@ pub fn prepare(source: &Source) -> Result<(), LoggingError> {
     Ok(())
 }
 
-/// Serves what `source` configures.
-pub async fn run(source: Source) -> ExitCode {
+/// Serves what `source` configures, on the sockets that were handed over where there are any.
+pub async fn run(source: Source, inherited: Inherited) -> ExitCode {
     let signals = match Signals::handle() {
         Ok(signals) => signals,
         Err(error) => return fail(&error),
     };
-    match app::start(source, None).await {
+    let manager = Manager::from_environment();
+    match app::start_on(inherited, source, None).await {
         Ok(running) => {
             tracing::info!(
                 listen = %running.local_addr(),
@@ -37,7 +39,9 @@ pub async fn run(source: Source) -> ExitCode {
                 version = env!("CARGO_PKG_VERSION"),
                 "lockgate serves"
             );
-            until_stopped(running, signals).await
+            manager.ready();
+            let _telling = manager.keep_telling();
+            until_stopped(running, signals, &manager).await
         }
         Err(error) => fail(&error),
     }
@@ -61,20 +65,24 @@ impl Signals {
     }
 }
 
-/// Obeys signals until one says to stop.
-pub async fn until_stopped(running: Running, mut signals: Signals) -> ExitCode {
+/// Obeys signals until one says to stop, and says so.
+pub async fn until_stopped(running: Running, mut signals: Signals, manager: &Manager) -> ExitCode {
     loop {
         // A reload may wait for a disk: to be told to stop is heard meanwhile.
         let reloaded = async {
             signals.hang_up.recv().await;
-            running.reload().await
+            manager.reloading();
+            running.reload().await;
+            // Also where the new configuration is not taken: it serves, by the old one.
+            manager.ready();
         };
         tokio::select! {
-            _ = reloaded => {}
+            () = reloaded => {}
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
         }
     }
+    manager.stopping();
     tracing::info!("draining: no new connections, bodies may finish");
     tokio::select! {
         cut = running.drain() => {

@@ -42,6 +42,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How soon a connection is looked at that may come to rest: memory that many give back is there for those who ask, while
 /// taking hyper's side apart and making it again costs some allocations, once in this time at most.
 const REST_AFTER: Duration = Duration::from_secs(1);
+/// How long who has connected and said nothing may still say it when draining begins: closed at once, a request that is
+/// on its way would be lost. It is answered as any other.
+pub(super) const FIRST_WORD: Duration = Duration::from_secs(1);
 /// How long a refusal of a head that did not come may take to be sent.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
@@ -103,7 +106,7 @@ pub(super) async fn serve<IO, S, B>(
     let (mut resting, mut working) = (Some(io), None);
     let mut watch = Watch::new(terms.timeouts, Instant::now());
     let mut finishing = false;
-    let mut events = Rare::new(terms.next_event(tasks, false, false));
+    let mut events = Rare::new(terms.next_event(tasks, &activity, false, false));
     loop {
         tokio::select! {
             read = rest::first_bytes(&mut resting) => {
@@ -153,7 +156,7 @@ pub(super) async fn serve<IO, S, B>(
                 None => return say_goodbye(resting).await,
             }
         }
-        events.again(terms.next_event(tasks, finishing, working.is_some()));
+        events.again(terms.next_event(tasks, &activity, finishing, working.is_some()));
     }
 }
 
@@ -184,7 +187,20 @@ enum Event {
 }
 
 impl Terms {
-    async fn next_event(&self, tasks: &Tasks, finishing: bool, at_work: bool) -> Event {
+    async fn next_event(
+        &self,
+        tasks: &Tasks,
+        activity: &Activity,
+        finishing: bool,
+        at_work: bool,
+    ) -> Event {
+        let asked = tasks.finish.is_cancelled() && !finishing;
+        let first_word = async {
+            tasks.finish.cancelled().await;
+            if activity.is_silent() {
+                tokio::time::sleep(FIRST_WORD).await;
+            }
+        };
         let usual = self.timeouts.interval();
         let look = if at_work {
             usual.min(REST_AFTER)
@@ -193,8 +209,9 @@ impl Terms {
         };
         tokio::select! {
             () = tasks.cut.cancelled() => Event::Cut,
-            () = tasks.finish.cancelled(), if !finishing => Event::Finish,
-            () = tokio::time::sleep(look) => Event::Look,
+            () = first_word, if !finishing => Event::Finish,
+            // A look would begin the wait for the first word anew.
+            () = tokio::time::sleep(look), if !asked => Event::Look,
         }
     }
 

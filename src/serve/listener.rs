@@ -12,11 +12,12 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 pub use super::connection::Refusal;
-use super::connection::{self, Tasks, Terms};
+use super::connection::{self, FIRST_WORD, Tasks, Terms};
 use super::places::{Place, Places};
 use super::rare::unless;
 use super::sending::Sending;
@@ -77,8 +78,22 @@ impl Listener {
         // and bytes that are out of reach when access is taken away.
         socket.set_send_buffer_size(SEND_BUFFER)?;
         socket.bind(address)?;
-        let socket = socket.listen(BACKLOG)?;
-        Ok(Self {
+        Ok(Self::new(socket.listen(BACKLOG)?, tls))
+    }
+
+    /// Takes a socket that is bound and listens already. It outlives this process, so at the end of it who connects
+    /// waits for the next one, instead of being refused.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn on(socket: std::net::TcpListener, tls: Option<Arc<Tls>>) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        set_socket_send_buffer_size(&socket, SEND_BUFFER as usize)?;
+        Ok(Self::new(TcpListener::from_std(socket)?, tls))
+    }
+
+    fn new(socket: TcpListener, tls: Option<Arc<Tls>>) -> Self {
+        Self {
             socket,
             tls,
             timeouts: Timeouts::default(),
@@ -86,7 +101,7 @@ impl Listener {
             arena: None,
             refusal: None,
             cut: CancellationToken::new(),
-        })
+        }
     }
 
     /// With other time-outs than the usual.
@@ -175,7 +190,8 @@ impl Listener {
                 drop(place);
             });
         }
-        // Closes the socket: who comes now is refused at once, and goes to another instance.
+        // Closes the socket: who comes now is refused at once, and goes to another instance. One that was handed over
+        // stays open where it came from, and who comes now waits there.
         drop(self.socket);
         tasks.finish.cancel();
         tasks.tracker.close();
@@ -250,7 +266,10 @@ async fn handle<S, B>(
     let ending = async {
         tokio::select! {
             () = tasks.cut.cancelled() => {}
-            () = tasks.finish.cancelled() => {}
+            () = async {
+                tasks.finish.cancelled().await;
+                tokio::time::sleep(FIRST_WORD).await;
+            } => {}
         }
     };
     match unless(ending, handshake).await {

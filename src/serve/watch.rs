@@ -89,6 +89,11 @@ impl Activity {
             && !self.write_blocked.load(Relaxed)
     }
 
+    /// Whether no request has come yet.
+    pub(super) fn is_silent(&self) -> bool {
+        self.requests.load(Relaxed) == 0
+    }
+
     /// As things stand; `mid_head`: a head of HTTP/1.1 is half there.
     pub(super) fn seen(&self, mid_head: bool) -> Seen {
         Seen {

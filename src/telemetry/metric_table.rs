@@ -148,3 +148,50 @@ pub(super) const TABLE: &[Definition] = &[
     AUDIT_DROPPED,
     AUDIT_WRITABLE,
 ];
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may unwrap")]
+mod tests {
+    use regex::Regex;
+
+    use super::*;
+
+    const RULES: &str = include_str!("../../deploy/prometheus/lockgate.rules.yml");
+    const RULE_TESTS: &str = include_str!("../../deploy/prometheus/lockgate.rules.test.yml");
+    const DASHBOARD: &str = include_str!("../../deploy/grafana/lockgate.json");
+    /// What a histogram's samples are called by beside its name.
+    const PARTS: [&str; 3] = ["_bucket", "_sum", "_count"];
+
+    fn exported(name: &str) -> Option<&'static Definition> {
+        let whole = PARTS.iter().filter_map(|part| name.strip_suffix(part));
+        whole
+            .chain([name])
+            .find_map(|name| TABLE.iter().find(|row| row.name == name))
+    }
+
+    /// A name or a label that nobody exports matches nothing, and an alert of it never fires.
+    #[test]
+    fn every_metric_that_alerts_and_the_dashboard_name_is_exported_with_those_labels() {
+        let named = Regex::new(r"\blockgate_[a-z0-9_]+(?:\{[^}]*\})?").unwrap();
+        let label = Regex::new(r"([a-z_]+) *(?:=~|!~|!=|=)").unwrap();
+        let mut seen = 0;
+        for text in [RULES, RULE_TESTS, DASHBOARD] {
+            for found in named.find_iter(text) {
+                let (name, labels) = found
+                    .as_str()
+                    .split_once('{')
+                    .unwrap_or((found.as_str(), ""));
+                let row = exported(name).unwrap_or_else(|| panic!("{name} is not exported"));
+                for label in label.captures_iter(labels) {
+                    let label = label.get(1).unwrap().as_str();
+                    // Prometheus's own, and the histogram's bound.
+                    let known =
+                        ["job", "instance", "le"].contains(&label) || row.labels.contains(&label);
+                    assert!(known, "{name} has no label {label}");
+                }
+                seen += 1;
+            }
+        }
+        assert!(seen > 60, "{seen} names were found");
+    }
+}

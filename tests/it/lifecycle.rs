@@ -3,7 +3,7 @@
 use crate::support::client::Client;
 use crate::support::content::Pattern;
 use crate::support::gateway::Setup;
-use crate::support::process::Serving;
+use crate::support::process::{Serving, run};
 use crate::support::store::Store;
 use crate::support::{eventually, gateway_over_store, uri};
 
@@ -150,4 +150,40 @@ async fn health_readiness_and_metrics_are_on_the_admin_listener_alone() {
     gateway.get(path("a.mp4")).answer().await;
     let ready = admin.get("/readyz").answer().await;
     assert_eq!(ready.status, 200, "a storage that is down does not flip it");
+}
+
+#[tokio::test]
+async fn the_health_verb_says_whether_traffic_may_come() {
+    let setup = Setup::over("kind = 'local'\nroot = 'desk'\n").file("desk/a.txt", "here");
+    let mut serving = Serving::start(setup).await;
+    let admin = serving
+        .admin
+        .base()
+        .trim_start_matches("http://")
+        .to_owned();
+    let asked = |arguments: &[&str]| {
+        let output = run(&[&["health"], arguments].concat());
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
+    };
+    assert_eq!(asked(&["--admin-listen", &admin]), (Some(0), String::new()));
+    // The configuration's own, which the system chose no port of.
+    let file = serving.path("lockgate.toml");
+    let config = std::fs::read_to_string(&file).expect("it is there");
+    let everywhere = admin.replace("127.0.0.1", "0.0.0.0");
+    let named = serving.path("named.toml");
+    let from = "admin_listen = \"127.0.0.1:0\"";
+    let to = format!("admin_listen = \"{everywhere}\"");
+    assert!(config.contains(from), "{config}");
+    std::fs::write(&named, config.replace(from, &to)).expect("it is written");
+    let named = named.to_string_lossy().into_owned();
+    assert_eq!(asked(&["--config", &named]), (Some(0), String::new()));
+    serving.signal("TERM");
+    assert!(serving.ended().await.success());
+    let (code, said) = asked(&["--admin-listen", &admin]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("does not answer"), "{said}");
 }

@@ -15,6 +15,7 @@ mod conditions;
 mod conformance;
 mod docs;
 mod fairness;
+mod fleet;
 mod gcs;
 mod gcs_aws;
 mod gcs_identities;

@@ -10,6 +10,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 
 use super::{Demo, Router};
+use crate::app::systemd::Manager;
 use crate::app::{self, Source};
 use crate::cli::fail;
 use crate::cli::serve::{Signals, until_stopped};
@@ -47,7 +48,7 @@ pub async fn run(listen: SocketAddr) -> ExitCode {
                 "Its configuration and access list, to look at and to change: {}",
                 demo.dir().display()
             );
-            until_stopped(running, signals).await
+            until_stopped(running, signals, &Manager::default()).await
         }
         Err(error) => fail(&error),
     }

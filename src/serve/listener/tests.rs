@@ -230,6 +230,29 @@ async fn draining_lets_a_running_body_finish_and_takes_no_connection() {
     assert_eq!(running.served.await.unwrap(), 0);
 }
 
+/// Its request may be on the way: nobody could tell that it was lost from one that was answered.
+#[tokio::test]
+async fn a_connection_that_has_said_nothing_when_draining_begins_is_answered() {
+    let (took, mut taken) = mpsc::unbounded_channel();
+    let listener = listener();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let make_service = move |_| {
+        took.send(()).unwrap();
+        service_fn(|_| Box::pin(async { Ok::<_, Infallible>(Response::new(hello().await)) }))
+    };
+    let served = tokio::spawn(listener.serve(make_service, shutdown.clone(), LATE));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    taken.recv().await;
+    shutdown.cancel();
+    // Refused: draining has begun.
+    while TcpStream::connect(address).await.is_ok() {}
+    stream.write_all(GET).await.unwrap();
+    let answer = read_to_close(stream).await;
+    assert!(answer.ends_with("hello"), "{answer}");
+    assert_eq!(served.await.unwrap(), 0);
+}
+
 #[tokio::test]
 async fn what_runs_when_draining_ends_is_cut_and_counted() {
     let (feed, body) = fed();

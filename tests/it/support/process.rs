@@ -54,13 +54,16 @@ impl Serving {
 
     /// The same, as chatty as `level` says.
     pub async fn start_at(level: &str, setup: Setup) -> Self {
+        let spawn = |arguments: &[&str], directory: &Path| spawn_at(level, arguments, directory);
+        Self::start_by(spawn, setup).await
+    }
+
+    /// The same, its process started by the caller's own way: from the arguments, in the directory.
+    pub async fn start_by(spawn: impl FnOnce(&[&str], &Path) -> Child, setup: Setup) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let file = setup.write(directory.path());
-        let process = spawn_at(
-            level,
-            &["serve", "--config", &file.to_string_lossy()],
-            directory.path(),
-        );
+        let arguments = ["serve", "--config", &file.to_string_lossy()];
+        let process = spawn(&arguments, directory.path());
         let mut started = Started(process);
         let log = directory.path().join("stderr");
         let (listen, admin) =
