@@ -98,7 +98,11 @@ fn connector(uri: &Uri, ca_file: Option<&Path>) -> io::Result<HttpsConnector<Htt
         .wrap_connector(connector))
 }
 
-fn roots(ca_file: Option<&Path>) -> io::Result<RootCertStore> {
+/// The authorities of the system and, where given, those of `ca_file` (PEM).
+///
+/// # Errors
+/// That no authority is known, or what is wrong with the file.
+pub fn roots(ca_file: Option<&Path>) -> io::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(file) = ca_file {

@@ -49,7 +49,8 @@ impl fmt::Debug for ETag {
 pub struct ObjectLocation {
     /// The storage's id.
     pub storage: StorageId,
-    /// Which configuration of that storage: one that is reconfigured never shares an entry with its former self.
+    /// Which configuration of that storage: one that is another server, bucket or identity than before never shares
+    /// an entry with its former self. The same over restarts, so that what is on disk is found again.
     pub epoch: u64,
     /// Bucket, or what the provider calls it; empty for local files.
     pub bucket: Arc<str>,

@@ -82,7 +82,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Models and fuzz targets: a client of what it judges, and no part of the gateway.
     (
         "fuzzing",
-        &["serve", "auth", "authority", "resolve", "backend"],
+        &["serve", "auth", "authority", "resolve", "cache", "backend"],
     ),
     ("auth", &[]),
     ("authority", &["auth"]),

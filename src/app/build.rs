@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::StartError;
@@ -12,6 +11,7 @@ use crate::auth::SessionCookie;
 use crate::backend::azure::Azure;
 use crate::backend::config::{AzureCredentials, BackendConfig};
 use crate::backend::databricks::Databricks;
+use crate::backend::epoch::epoch;
 use crate::backend::gcs::Gcs;
 use crate::backend::http::HttpClient;
 use crate::backend::local::Local;
@@ -161,7 +161,6 @@ fn open_stores(
     before: &[OpenStore],
     recorder: &Recorder,
 ) -> Result<Vec<OpenStore>, StartError> {
-    static EPOCH: AtomicU64 = AtomicU64::new(1);
     let stall_timeout = config.delivery.stall_timeout;
     let open = |storage: &StorageConfig| {
         let ca = storage
@@ -182,7 +181,7 @@ fn open_stores(
             Arc::new(Measured::new(presign, storage.id.clone(), metrics())) as Arc<dyn Presign>
         });
         let store = Store::new(backend.clone(), presign);
-        let epoch = EPOCH.fetch_add(1, Ordering::Relaxed);
+        let epoch = epoch(&storage.backend, &storage.prefix);
         Ok(OpenStore {
             config: storage.clone(),
             stall_timeout,

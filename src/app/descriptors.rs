@@ -8,8 +8,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Kept for what is no client's connection: storage's connections, files, logs. Of a small limit a quarter.
 const RESERVED: u64 = 1024;
 
-/// Raises the limit to the most that is allowed; how many connections fit then.
-pub(super) fn raise() -> usize {
+/// Raises the limit to the most that is allowed; how many connections fit then, beside so many files of the disk cache.
+pub(super) fn raise(disk_files: u64) -> usize {
     let before = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: before.maximum,
@@ -19,7 +19,8 @@ pub(super) fn raise() -> usize {
         tracing::warn!(%error, "the limit of open files cannot be raised");
     }
     // None: unlimited.
-    connections(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    connections(descriptors.saturating_sub(disk_files))
 }
 
 fn connections(descriptors: u64) -> usize {

@@ -13,6 +13,7 @@ use super::build::{InForce, build};
 use super::judges::Judges;
 use super::{Source, StartError, sandbox};
 use crate::authority::file::FileAuthority;
+use crate::cache::disk::DiskCache;
 use crate::config::Config;
 use crate::content::Shelf;
 use crate::serve::ServerConfig;
@@ -30,6 +31,7 @@ pub(super) struct House {
     pub(super) gate: Arc<ArcSwap<Gate>>,
     pub(super) recorder: Recorder,
     pub(super) shelf: Arc<Shelf>,
+    pub(super) disk: Option<Arc<DiskCache>>,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) in_force: Mutex<InForce>,
     pub(super) configuration_ok: AtomicBool,
@@ -127,6 +129,7 @@ impl House {
     async fn set_gauges(&self) {
         let metrics = &self.recorder.metrics;
         metrics.cache_bytes(Tier::Memory, self.shelf.cached_bytes());
+        metrics.cache_bytes(Tier::Disk, self.shelf.disk_bytes());
         let in_force = self.in_force.lock().await;
         self.set_reload_gauge(&in_force.judges);
         for open in &in_force.stores {
@@ -207,6 +210,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     }
     if old.cache != new.cache {
         keys.push("cache.memory");
+    }
+    if old.disk != new.disk {
+        keys.push("cache.disk");
     }
     if old.log != new.log {
         keys.push("log");

@@ -12,6 +12,7 @@ use crate::auth::label_studio::{LabelStudioIdentity, Sessions};
 use crate::auth::{AuthConfig, Authenticator, Identify};
 use crate::authority::file::FileAuthority;
 use crate::authority::label_studio::{Held, LabelStudioAuthority, OwnStorages};
+use crate::authority::postgres::PostgresAuthority;
 use crate::authority::{AccessSource, Authority, LabelStudioConfig};
 use crate::backend::config::BackendConfig;
 use crate::backend::http::HttpClient;
@@ -31,13 +32,22 @@ use crate::signed::SignedUrls;
 /// Who says who somebody is, and what they may see.
 #[derive(Clone)]
 pub(super) enum Judges {
-    /// Both from files of the operator's.
-    Files {
+    /// Tokens, by keys of the operator's, and access lists of theirs.
+    Tokens {
         auth: Arc<Authenticator>,
-        list: Arc<FileAuthority>,
+        lists: Lists,
     },
     /// Label Studio, asked with the caller's own credential.
     LabelStudio(Box<LabelStudio>),
+}
+
+/// Where the operator's access lists are.
+#[derive(Clone)]
+pub(super) enum Lists {
+    /// In a file.
+    File(Arc<FileAuthority>),
+    /// In a database; and what its CA file held when connections were made.
+    Postgres(Arc<PostgresAuthority>, Option<Vec<u8>>),
 }
 
 /// Label Studio as it is asked, and the storage that it signs for.
@@ -73,21 +83,18 @@ impl Judges {
                 LabelStudio::open(label_studio, config, kept, recorder)
                     .map(|it| Self::LabelStudio(Box::new(it)))
             }
-            (AccessSource::File(file), Some(auth)) => {
-                let (auth, list) = files(config, auth, file, before).await?;
-                let ids: Vec<StorageId> = config.storages.iter().map(|it| it.id.clone()).collect();
-                list.check_storages(&ids)?;
-                Ok(Self::Files { auth, list })
+            (AccessSource::File(_) | AccessSource::Postgres(_), Some(auth)) => {
+                tokens(config, auth, before).await
             }
             // `config` makes no such thing.
-            (AccessSource::File(_), None) => Err(StartError::NoTokens),
+            (AccessSource::File(_) | AccessSource::Postgres(_), None) => Err(StartError::NoTokens),
         }
     }
 
     /// Who says who somebody is.
     pub(super) fn auth(&self) -> Arc<dyn Identify> {
         match self {
-            Self::Files { auth, .. } => auth.clone(),
+            Self::Tokens { auth, .. } => auth.clone(),
             Self::LabelStudio(label_studio) => label_studio.auth.clone(),
         }
     }
@@ -95,7 +102,10 @@ impl Judges {
     /// Who says what they may see.
     pub(super) fn authority(&self) -> Arc<dyn Authority> {
         match self {
-            Self::Files { list, .. } => list.clone(),
+            Self::Tokens { lists, .. } => match lists {
+                Lists::File(list) => list.clone(),
+                Lists::Postgres(tables, _) => tables.clone(),
+            },
             Self::LabelStudio(label_studio) => label_studio.authority.clone(),
         }
     }
@@ -103,17 +113,17 @@ impl Judges {
     /// The access list, where there is one.
     pub(super) fn list(&self) -> Option<Arc<FileAuthority>> {
         match self {
-            Self::Files { list, .. } => Some(list.clone()),
-            Self::LabelStudio(_) => None,
+            Self::Tokens {
+                lists: Lists::File(list),
+                ..
+            } => Some(list.clone()),
+            Self::Tokens { .. } | Self::LabelStudio(_) => None,
         }
     }
 
     /// Whether the access list as it is now is in force; what is no list is always.
     pub(super) fn last_reload_ok(&self) -> bool {
-        match self {
-            Self::Files { list, .. } => list.last_reload_ok(),
-            Self::LabelStudio(_) => true,
-        }
+        self.list().is_none_or(|list| list.last_reload_ok())
     }
 
     /// The storage that comes with the access source, where one does.
@@ -130,19 +140,18 @@ impl Judges {
     fn label_studio(&self) -> Option<&LabelStudio> {
         match self {
             Self::LabelStudio(label_studio) => Some(label_studio),
-            Self::Files { .. } => None,
+            Self::Tokens { .. } => None,
         }
     }
 }
 
-async fn files(
+async fn tokens(
     config: &Config,
     auth: &AuthConfig,
-    file: &std::path::Path,
     before: Option<(&Config, &Judges)>,
-) -> Result<(Arc<Authenticator>, Arc<FileAuthority>), StartError> {
+) -> Result<Judges, StartError> {
     let before = before.and_then(|(old, judges)| match judges {
-        Judges::Files { auth, list } => Some((old, auth, list)),
+        Judges::Tokens { auth, lists } => Some((old, auth, lists)),
         Judges::LabelStudio(_) => None,
     });
     let auth = match before {
@@ -154,11 +163,40 @@ async fn files(
             auth
         }
     };
-    let list = match before {
-        Some((old, _, kept)) if old.access == config.access => kept.clone(),
-        Some(_) | None => open_list(file.to_owned(), config.access.media).await?,
-    };
-    Ok((auth, list))
+    let kept = before.filter(|(old, _, _)| old.access == config.access);
+    let lists = open_lists(config, kept.map(|(_, _, lists)| lists)).await?;
+    Ok(Judges::Tokens { auth, lists })
+}
+
+/// The lists of a configuration; `kept` are those of the same configuration.
+async fn open_lists(config: &Config, kept: Option<&Lists>) -> Result<Lists, StartError> {
+    let access = &config.access;
+    match (&access.source, kept) {
+        (AccessSource::File(file), kept) => {
+            let list = match kept {
+                Some(Lists::File(list)) => list.clone(),
+                Some(Lists::Postgres(..)) | None => {
+                    open_list(file.to_owned(), access.media).await?
+                }
+            };
+            let ids: Vec<StorageId> = config.storages.iter().map(|it| it.id.clone()).collect();
+            list.check_storages(&ids)?;
+            Ok(Lists::File(list))
+        }
+        (AccessSource::Postgres(database), kept) => {
+            let ca_file = database.ca_file.as_deref();
+            let ca = ca_file.and_then(|file| std::fs::read(file).ok());
+            if let Some(Lists::Postgres(tables, known)) = kept
+                && *known == ca
+            {
+                return Ok(Lists::Postgres(tables.clone(), ca));
+            }
+            let opened = PostgresAuthority::open(database, access.media, access.max_age)?;
+            Ok(Lists::Postgres(Arc::new(opened), ca))
+        }
+        // Its own word is asked for, no list.
+        (AccessSource::LabelStudio(_), _) => Err(StartError::NoTokens),
+    }
 }
 
 /// Reading 100,000 tasks takes a while: not on a thread that serves.

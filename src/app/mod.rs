@@ -7,6 +7,7 @@
 mod audit;
 mod build;
 mod descriptors;
+mod disk;
 mod house;
 mod judges;
 pub mod sandbox;
@@ -24,13 +25,15 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::AuthConfigError;
+use crate::authority::postgres::PostgresError;
 use crate::backend::http::HttpClientError;
+use crate::cache::disk::MAX_FILES;
 use crate::cache::memory::MemoryCache;
 use crate::config::{self, Loaded};
 use crate::content::Shelf;
 use crate::ids::StorageId;
 use crate::located::Problems;
-use crate::serve::admin::Admin;
+use crate::serve::admin::{Admin, Purge};
 use crate::serve::caps::Caps;
 use crate::serve::exchange::Recorder;
 use crate::serve::listener::Listener;
@@ -116,6 +119,9 @@ pub enum StartError {
     /// Label Studio cannot be asked for a reason that lies here.
     #[error("access.label_studio: {0}")]
     AskLabelStudio(std::io::Error),
+    /// The database cannot be asked for a reason that lies here.
+    #[error("access.postgres: {0}")]
+    Postgres(#[from] PostgresError),
     /// Tokens would have to be verified, and nothing says how.
     #[error("auth.jwt is missing")]
     NoTokens,
@@ -128,6 +134,9 @@ pub enum StartError {
     /// A socket that the service manager handed over cannot be listened at.
     #[error("cannot listen at a socket that was handed over: {0}")]
     Inherited(std::io::Error),
+    /// There can be no thread for the disk cache.
+    #[error("the disk cache cannot be started: {0}")]
+    Disk(std::io::Error),
     /// The process is ending.
     #[error("interrupted")]
     Interrupted,
@@ -181,7 +190,11 @@ pub async fn start_on(
         evictions.cache_eviction(Tier::Memory)
     });
     let arena = memory.arena();
-    let shelf = Shelf::new(Arc::new(memory), metrics.clone());
+    // Before the disk cache, which opens many files.
+    let disk_files = loaded.config.disk.as_ref().map_or(0, |_| MAX_FILES);
+    let fit = descriptors::raise(disk_files);
+    let disk = disk::open(loaded.config.disk.clone(), metrics.clone()).await?;
+    let shelf = Shelf::new(Arc::new(memory), disk.clone(), metrics.clone());
     let tls = loaded
         .config
         .server
@@ -208,6 +221,7 @@ pub async fn start_on(
         gate: Arc::new(ArcSwap::from_pointee(gate)),
         recorder: recorder.clone(),
         shelf,
+        disk,
         tls,
         in_force: Mutex::new(in_force),
         configuration_ok: AtomicBool::new(true),
@@ -222,7 +236,7 @@ pub async fn start_on(
         tunnels: Tunnels::until(&shutdown),
     });
     let drain = server.drain;
-    let (fit, places) = (descriptors::raise(), server.caps.connections);
+    let places = server.caps.connections;
     if fit < places {
         tracing::info!("the limit of open files leaves {fit} connections of {places}");
     }
@@ -241,7 +255,10 @@ pub async fn start_on(
     let mut others = JoinSet::new();
     if let Some((_, admin)) = admin_listener {
         let (readiness, shelf) = (house.clone(), house.shelf.clone());
-        let purge = Arc::new(move || shelf.purge());
+        let purge: Arc<Purge> = Arc::new(move || {
+            let shelf = shelf.clone();
+            Box::pin(async move { shelf.purge().await })
+        });
         let hosts = server.admin_hosts.into();
         let service = Admin::new(
             metrics,
@@ -316,7 +333,7 @@ impl Running {
         self.admin_shutdown.cancel();
         self.others.abort_all();
         let Recorder { log, audit, .. } = &self.house.recorder;
-        tokio::join!(log.close(), audit.close());
+        tokio::join!(log.close(), audit.close(), disk::close(&self.house.disk));
         cut
     }
 }

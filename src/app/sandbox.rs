@@ -1,6 +1,6 @@
 //! What of the file system the process may reach, held by the kernel: Landlock (landlock(7)), and no new privileges.
 //!
-//! Reads what the configuration names and what programs commonly read; writes where logs are. Never keeps Lockgate from
+//! Reads what the configuration names and what programs commonly read; writes where logs and the disk cache are. Never keeps Lockgate from
 //! starting: what the kernel does not offer is said and done without. It binds the thread that asks for it and those
 //! it starts, so it comes before the runtime, and it cannot be widened: a path that a reload names must lie in a
 //! directory that was allowed at start. The kernel keeps to directories, not to names: what is mounted over one later,
@@ -207,6 +207,14 @@ fn written(config: &Config, environment: &[(String, String)]) -> Vec<PathBuf> {
     }
     if let Some(audit) = &config.log.audit {
         paths.extend(directories(&audit.path));
+    }
+    if let Some(disk) = &config.disk {
+        // What is not there yet could not be allowed.
+        if let Err(error) = disk.make_directory() {
+            let path = disk.path.display();
+            tracing::warn!(%error, "the disk cache's directory {path} cannot be made");
+        }
+        paths.push(disk.path.clone());
     }
     let home = environment.iter().find(|(name, _)| name == "HOME");
     if let Some((_, home)) = home {

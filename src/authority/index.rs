@@ -26,6 +26,8 @@ pub struct Index {
     tasks: HashMap<TaskId, (TaskNumber, ProjectNumber, Arc<Task>)>,
     named: HashMap<MediaUri, Vec<Naming>>,
     storages: Vec<(StorageId, Located)>,
+    /// Each project's own rule, where it was written.
+    rules: Vec<Option<MediaRule>>,
 }
 
 /// The tasks of one project that name one media; a media's namings ascend by project.
@@ -58,6 +60,21 @@ impl Index {
     /// How many projects and tasks there are.
     pub fn size(&self) -> (usize, usize) {
         (self.projects.len(), self.tasks.len())
+    }
+
+    /// Every project in the order of the list, with the rule that was written for it and its tasks in their order.
+    pub fn contents(&self) -> Vec<(&Project, Option<MediaRule>, Vec<&Task>)> {
+        let mut tasks: Vec<Vec<_>> = self.projects.iter().map(|_| vec![]).collect();
+        for (number, project, task) in self.tasks.values() {
+            tasks[*project as usize].push((*number, &**task));
+        }
+        let projects = self.projects.iter().zip(&self.rules).zip(tasks);
+        let ordered = projects.map(|((project, rule), mut tasks)| {
+            tasks.sort_unstable_by_key(|(number, _)| *number);
+            let tasks = tasks.into_iter().map(|(_, task)| task).collect();
+            (&**project, *rule, tasks)
+        });
+        ordered.collect()
     }
 
     /// A project, and the media that its tasks name: in the order of the list, each once.
@@ -124,10 +141,11 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Begins a project; its id must be new.
+    /// Begins a project; its id must be new. `rule`: the one that was written for it, where one was.
     pub fn project(
         &mut self,
         project: Project,
+        rule: Option<MediaRule>,
         storages: Vec<(StorageId, Located)>,
     ) -> Result<(), String> {
         let number = self.index.projects.len() as ProjectNumber;
@@ -142,6 +160,7 @@ impl Builder {
             self.index.open.push(number);
         }
         self.index.projects.push(Arc::new(project));
+        self.index.rules.push(rule);
         self.index.storages.extend(storages);
         Ok(())
     }

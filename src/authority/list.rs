@@ -131,7 +131,7 @@ impl List<'_> {
             (storage.clone(), place)
         });
         let (id, storages) = (project.id.clone(), storages.collect());
-        if let Err(message) = self.builder.project(project, storages) {
+        if let Err(message) = self.builder.project(project, written.media, storages) {
             self.problems
                 .push(document.at(&format!("{at}.id"), message));
             return;

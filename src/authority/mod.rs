@@ -7,6 +7,7 @@ mod index;
 pub mod label_studio;
 mod list;
 pub mod mentions;
+pub mod postgres;
 mod tasks;
 mod watcher;
 
@@ -22,6 +23,7 @@ use crate::media_uri::MediaUri;
 use crate::project::{MediaRule, Place, Project, Task};
 
 pub use crate::auth::label_studio::LabelStudioConfig;
+pub use postgres::PostgresConfig;
 pub use tasks::media_of;
 
 /// What the request is about, as its route says.
@@ -85,7 +87,7 @@ pub trait Authority: Send + Sync {
 }
 
 /// The `[access]` section as this room wants it; `config` fills it in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AccessConfig {
     /// Who is asked.
     pub source: AccessSource,
@@ -96,12 +98,14 @@ pub struct AccessConfig {
 }
 
 /// Where access facts come from (`access.source`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum AccessSource {
     /// The access list in this file.
     File(PathBuf),
     /// The Label Studio whose annotators these are.
     LabelStudio(LabelStudioConfig),
+    /// The tables of this database.
+    Postgres(Box<PostgresConfig>),
 }
 
 impl AccessConfig {
@@ -109,7 +113,7 @@ impl AccessConfig {
     pub fn label_studio(&self) -> Option<&LabelStudioConfig> {
         match &self.source {
             AccessSource::LabelStudio(config) => Some(config),
-            AccessSource::File(_) => None,
+            AccessSource::File(_) | AccessSource::Postgres(_) => None,
         }
     }
 
@@ -117,7 +121,15 @@ impl AccessConfig {
     pub fn file(&self) -> Option<&Path> {
         match &self.source {
             AccessSource::File(file) => Some(file),
-            AccessSource::LabelStudio(_) => None,
+            AccessSource::LabelStudio(_) | AccessSource::Postgres(_) => None,
+        }
+    }
+
+    /// How the database is reached, where that is the source.
+    pub fn postgres(&self) -> Option<&PostgresConfig> {
+        match &self.source {
+            AccessSource::Postgres(config) => Some(config),
+            AccessSource::File(_) | AccessSource::LabelStudio(_) => None,
         }
     }
 }

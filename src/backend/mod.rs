@@ -6,6 +6,7 @@ pub mod azure;
 mod budget;
 pub mod config;
 pub mod databricks;
+pub mod epoch;
 pub mod gcs;
 pub mod http;
 pub mod local;

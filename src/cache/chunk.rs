@@ -97,6 +97,16 @@ impl Growing {
         }
     }
 
+    /// The chunk of bytes that are all there.
+    pub fn filled_with(self, bytes: &[u8]) -> Chunk {
+        if let Kept::Lent(mut filling) = self.kept
+            && filling.push(bytes).is_ok()
+        {
+            return Chunk(filling.filled());
+        }
+        Chunk(Bytes::copy_from_slice(bytes))
+    }
+
     /// The chunk, of what came.
     pub fn finish(self) -> Chunk {
         Chunk(match self.kept {

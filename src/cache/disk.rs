@@ -4,37 +4,40 @@
 //! torn, foreign or damaged is a miss. Never needed: a disk that is full, read-only, broken or gone leaves the memory
 //! tier and storage, and is tried again now and then.
 
+mod directory;
 mod extent;
 mod index;
+mod pages;
 pub mod record;
+mod shared;
 mod writer;
 
-use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use rustix::fs::{FlockOperation, flock};
 
-use super::{Chunk, ChunkKey, SEGMENT_SIZE};
+use super::ChunkKey;
 use crate::object::{ObjectLocation, ObjectMeta};
-use extent::{Entry, Extent, Pages};
-use index::Index;
-use record::{Head, PAGE};
-use writer::Writer;
+use extent::{Entry, Extent};
+use record::PAGE;
+use shared::{Shared, Waiting};
 
-/// The least that is of use: an extent must hold a chunk.
-pub const MIN_CAPACITY: u64 = 256 << 20;
+/// The least that is of use: a sixteenth of it holds some chunks.
+pub const MIN_CAPACITY: u64 = 64 << 20;
+/// Files that it has open at most: as many extents as there are of a large cache, and some that ended early.
+pub const MAX_FILES: u64 = 1_200;
 /// Chunks that wait to be written, in number and in bytes; past it they are not kept. A slow disk costs so much memory.
 const QUEUE: usize = 1024;
-const QUEUE_BYTES: u64 = 128 << 20;
-/// How long a disk that failed is left alone.
-const PAUSE: Duration = Duration::from_secs(10);
+const QUEUE_BYTES: u64 = 32 << 20;
+/// How long a start waits for what is on disk: a hundred thousand records take a tenth of it, a disk that hangs forever.
+const START: Duration = Duration::from_secs(2);
+/// How long the end of the process waits for what is still to be written.
+const END: Duration = Duration::from_secs(2);
 
 /// `[cache] disk`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +48,19 @@ pub struct DiskConfig {
     pub capacity: u64,
 }
 
+impl DiskConfig {
+    /// Makes the directory where it is missing, for this user alone.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn make_directory(&self) -> io::Result<()> {
+        directory::make(&self.path)
+    }
+}
+
 /// What the disk tier tells, for metrics.
 pub trait Watcher: Send + Sync {
-    /// Records were given up to make room.
+    /// A record was given up to make room.
     fn evicted(&self);
     /// A record was not what its checksum says.
     fn damaged(&self);
@@ -57,120 +70,166 @@ pub trait Watcher: Send + Sync {
 
 /// The disk tier.
 pub struct DiskCache {
-    index: Arc<Index>,
+    shared: Arc<Shared>,
     queue: Mutex<Option<SyncSender<Waiting>>>,
-    queued: Arc<AtomicU64>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    watcher: Arc<dyn Watcher>,
+    /// The thread's end of it goes when it ends.
+    ended: Mutex<Receiver<()>>,
 }
 
-struct Waiting {
-    key: ChunkKey,
-    chunk: Chunk,
-    meta: Arc<ObjectMeta>,
-}
-
-/// A record that is being read, a segment at a time. Blocks: for a thread that may.
-pub struct Reading {
-    index: Arc<Index>,
-    watcher: Arc<dyn Watcher>,
+/// Where a record lies.
+#[derive(Debug)]
+pub struct Place {
     extent: Arc<Extent>,
     entry: Entry,
-    head: Head,
-    next: usize,
-    /// What came with the head.
-    first: Option<Bytes>,
+}
+
+/// What is kept of an object, whatever version storage has now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recalled {
+    /// What storage said.
+    pub meta: ObjectMeta,
+    /// When it last did.
+    pub kept_at: SystemTime,
 }
 
 impl DiskCache {
-    /// Opens the directory, and finds what is there.
+    /// Opens the directory and finds what is there: at once where it can, else as soon as it can. Blocks.
     ///
     /// # Errors
-    /// It cannot be made or read, or another process uses it.
-    pub fn open(config: &DiskConfig, watcher: Arc<dyn Watcher>) -> io::Result<Self> {
-        std::fs::create_dir_all(&config.path)?;
-        let lock = lock(&config.path)?;
-        let index = Arc::new(Index::default());
-        let extents = recover(&config.path, &index)?;
-        let evicted = {
-            let watcher = watcher.clone();
-            Box::new(move |_| watcher.evicted())
-        };
-        let writer = Writer::new(
-            config.path.clone(),
-            config.capacity,
-            index.clone(),
-            extents,
-            evicted,
-        );
+    /// There can be no thread.
+    pub fn start(config: DiskConfig, watcher: Arc<dyn Watcher>) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE);
-        let queued = Arc::new(AtomicU64::new(0));
-        let thread = {
-            let (queued, watcher) = (queued.clone(), watcher.clone());
-            let work = move || {
-                write_all(writer, &receiver, &queued, &*watcher);
-                drop(lock);
-            };
-            std::thread::Builder::new()
-                .name("disk cache".into())
-                .spawn(work)?
-        };
-        Ok(Self {
-            index,
-            queue: Mutex::new(Some(sender)),
-            queued,
-            thread: Mutex::new(Some(thread)),
+        let shared = Arc::new(Shared {
+            config,
+            index: Arc::default(),
+            writer: Mutex::new(None),
+            queued: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            purges: AtomicU64::new(0),
             watcher,
+        });
+        let (opened, first_try) = sync_channel(1);
+        let of_thread = shared.clone();
+        let (ends, ended) = sync_channel(0);
+        std::thread::Builder::new()
+            .name("disk cache".into())
+            .spawn(move || {
+                of_thread.run(&receiver, &opened);
+                drop(ends);
+            })?;
+        if first_try.recv_timeout(START).is_err() {
+            tracing::warn!("the disk cache is slow to open; going on without it until then");
+        }
+        Ok(Self {
+            shared,
+            queue: Mutex::new(Some(sender)),
+            ended: Mutex::new(ended),
         })
     }
 
-    /// Keeps a chunk, or does not; never waits.
-    pub fn keep(&self, key: &ChunkKey, chunk: &Chunk, meta: &Arc<ObjectMeta>) {
-        let length = chunk.len();
-        if length == 0 {
-            return;
-        }
+    /// Keeps a chunk of an object of which storage said `meta` at `kept_at`, or does not; never waits.
+    pub fn keep(&self, key: &ChunkKey, bytes: Bytes, meta: &Arc<ObjectMeta>, kept_at: SystemTime) {
+        let length = bytes.len() as u64;
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(queue) = &*queue else { return };
+        let (Some(queue), false) = (&*queue, length == 0) else {
+            return;
+        };
+        let shared = &self.shared;
         let waiting = Waiting {
             key: key.clone(),
-            chunk: chunk.clone(),
+            bytes,
             meta: meta.clone(),
+            kept_at,
+            purges: shared.purges.load(Ordering::Acquire),
         };
-        let room = self.queued.fetch_add(length, Ordering::AcqRel) + length <= QUEUE_BYTES;
-        let sent = room
-            && !matches!(
-                queue.try_send(waiting),
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_))
-            );
-        if !sent {
-            self.queued.fetch_sub(length, Ordering::AcqRel);
-            self.watcher.not_kept();
+        let room = shared.queued.fetch_add(length, Ordering::AcqRel) + length <= QUEUE_BYTES;
+        if !room || queue.try_send(waiting).is_err() {
+            shared.queued.fetch_sub(length, Ordering::AcqRel);
+            shared.watcher.not_kept();
         }
     }
 
-    /// The record of a chunk, where it is kept. Blocks for one read, which brings a small object whole.
-    pub fn read(&self, key: &ChunkKey) -> Option<Reading> {
+    /// Whether a chunk is kept, as far as that is known without looking at the disk.
+    pub fn has(&self, key: &ChunkKey) -> bool {
         let name = record::name(&key.version.location, key.index);
-        let (extent, entry) = self.index.find(name)?;
-        let reading = self.begin(extent, entry)?;
-        // Another version may lie there.
-        (reading.head.key == *key).then(|| {
-            self.index.used(name);
-            reading
+        self.shared.index.has(name, record::tag(&key.version.etag))
+    }
+
+    /// Lends a chunk's bytes, where it is kept. Blocks for one read.
+    pub fn read<R>(&self, key: &ChunkKey, take: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let shared = &self.shared;
+        let name = record::name(&key.version.location, key.index);
+        let (extent, entry) = shared.index.find(name)?;
+        // Another version lies there.
+        if entry.tag != record::tag(&key.version.etag) {
+            return None;
+        }
+        pages::with(record::pages(entry.length) * PAGE, |pages| {
+            let read = extent.read(entry.page, pages);
+            let bytes = &pages[PAGE..][..entry.length as usize];
+            let head = read.ok().and_then(|()| extent.decode(pages));
+            let head = head.filter(|head| head.name() == name && head.vouches(bytes));
+            let Some(head) = head else {
+                shared.is_damaged(&extent, &entry);
+                return None;
+            };
+            // So it may still.
+            if head.key != *key {
+                return None;
+            }
+            shared.index.used(name);
+            Some(take(bytes))
         })
     }
 
-    /// What is kept of an object's metadata: of a version that storage must be asked about. Blocks.
-    pub fn recall(&self, location: &ObjectLocation, index: u64) -> Option<ObjectMeta> {
-        let (extent, entry) = self.index.find(record::name(location, index))?;
-        let head = extent.head(entry.page).ok()??;
-        (head.key.version.location == *location).then_some(head.meta)
+    /// Where a chunk of an object is kept, of whatever version. No I/O.
+    pub fn place(&self, location: &ObjectLocation, index: u64) -> Option<Place> {
+        let (extent, entry) = self.shared.index.find(record::name(location, index))?;
+        Some(Place { extent, entry })
+    }
+
+    /// What is kept of an object's metadata beside a chunk of it: of a version that storage must be asked about.
+    /// Blocks for one read.
+    pub fn recall(&self, place: &Place) -> Option<Recalled> {
+        let Place { extent, entry } = place;
+        let head = extent.head(entry.page).ok().flatten();
+        let Some(head) = head.filter(|head| head.name() == entry.name) else {
+            self.shared.is_damaged(extent, entry);
+            return None;
+        };
+        Some(Recalled {
+            meta: head.meta,
+            kept_at: head.kept_at,
+        })
+    }
+
+    /// Gives up everything, also on disk. Gives how many bytes that were. Blocks.
+    pub fn purge(&self) -> u64 {
+        let shared = &self.shared;
+        shared.purges.fetch_add(1, Ordering::AcqRel);
+        let mut writer = shared.writer();
+        let Some(writer) = &mut *writer else {
+            return 0;
+        };
+        let before = writer.bytes();
+        writer.purge();
+        shared.bytes.store(writer.bytes(), Ordering::Release);
+        before - writer.bytes()
+    }
+
+    /// What its files take, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::Acquire)
+    }
+
+    /// What waits to be written, in bytes.
+    pub fn waiting(&self) -> u64 {
+        self.shared.queued.load(Ordering::Acquire)
     }
 
     /// How many records there are.
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.shared.index.len()
     }
 
     /// Whether there is none.
@@ -178,51 +237,17 @@ impl DiskCache {
         self.len() == 0
     }
 
-    /// Writes what waits, and ends. Blocks.
+    /// Writes what waits, and ends. Blocks, no longer than two seconds.
     pub fn close(&self) {
-        drop(
-            self.queue
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
-            tracing::error!("the disk cache's thread has panicked");
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.take().is_none() {
+            return;
         }
-    }
-
-    fn begin(&self, extent: Arc<Extent>, entry: Entry) -> Option<Reading> {
-        let first = (entry.length as usize).min(SEGMENT_SIZE);
-        let mut pages = Pages::new(PAGE + first.next_multiple_of(PAGE));
-        let head = extent.read(entry.page, pages.bytes()).ok().and_then(|()| {
-            let head = <&[u8; PAGE]>::try_from(&pages.bytes()[..PAGE])
-                .ok()
-                .and_then(Head::decode)?;
-            let whole = head.vouches(0, &pages.bytes()[PAGE..PAGE + first]);
-            let own = head.generation == extent.generation && head.length == entry.length;
-            (whole && own).then_some(head)
-        });
-        let Some(head) = head else {
-            self.index.forget(extent.generation, &entry);
-            self.watcher.damaged();
-            return None;
-        };
-        Some(Reading {
-            index: self.index.clone(),
-            watcher: self.watcher.clone(),
-            extent,
-            entry,
-            head,
-            next: 0,
-            first: Some(pages.part(PAGE..PAGE + first)),
-        })
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody sends; that the thread has ended is told by its end of the channel.
+        if ended.recv_timeout(END) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the disk cache is too slow: what waited to be written is lost");
+        }
     }
 }
 
@@ -230,96 +255,6 @@ impl Drop for DiskCache {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-impl Reading {
-    /// The next segment; `None` after the last, or where the rest is not to be had.
-    pub fn segment(&mut self) -> Option<Bytes> {
-        let number = self.next;
-        self.next += 1;
-        if let Some(first) = self.first.take() {
-            return Some(first);
-        }
-        let start = number * SEGMENT_SIZE;
-        let length = (self.head.length as usize)
-            .checked_sub(start)?
-            .min(SEGMENT_SIZE);
-        if length == 0 {
-            return None;
-        }
-        let mut pages = Pages::new(length.next_multiple_of(PAGE));
-        let page = self.entry.page + 1 + (start / PAGE) as u32;
-        let read = self.extent.read(page, pages.bytes()).is_ok();
-        if read && self.head.vouches(number, &pages.bytes()[..length]) {
-            return Some(pages.part(0..length));
-        }
-        self.index.forget(self.extent.generation, &self.entry);
-        self.watcher.damaged();
-        self.next = usize::MAX / SEGMENT_SIZE;
-        None
-    }
-}
-
-/// One process a directory: two would each take the other's files for their own.
-fn lock(directory: &Path) -> io::Result<File> {
-    let file = File::create(directory.join("lock"))?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| io::Error::other("another process uses this directory"))?;
-    Ok(file)
-}
-
-/// What is in the directory, oldest first; a later record of a name takes the place of an earlier one.
-fn recover(directory: &Path, index: &Index) -> io::Result<Vec<Arc<Extent>>> {
-    let mut extents = Vec::new();
-    for file in std::fs::read_dir(directory)? {
-        extents.extend(Extent::open(&file?.path())?.map(Arc::new));
-    }
-    extents.sort_by_key(|extent| extent.generation);
-    extents.retain(|extent| match extent.entries() {
-        Ok(entries) if !entries.is_empty() => {
-            index.add(Arc::clone(extent));
-            for entry in entries {
-                index.insert(extent.generation, entry);
-            }
-            true
-        }
-        Ok(_) | Err(_) => {
-            // Nothing in it is of use; the next one must not find it again.
-            let _ = extent.delete();
-            false
-        }
-    });
-    Ok(extents)
-}
-
-fn write_all(
-    mut writer: Writer,
-    queue: &Receiver<Waiting>,
-    queued: &AtomicU64,
-    watcher: &dyn Watcher,
-) {
-    let mut failed_at: Option<Instant> = None;
-    while let Ok(Waiting { key, chunk, meta }) = queue.recv() {
-        queued.fetch_sub(chunk.len(), Ordering::AcqRel);
-        if failed_at.is_some_and(|at| at.elapsed() < PAUSE) {
-            watcher.not_kept();
-            continue;
-        }
-        match writer.keep(&key, &chunk, &meta) {
-            Ok(()) if failed_at.take().is_some() => {
-                tracing::info!("the disk cache is written to again")
-            }
-            Ok(()) => {}
-            Err(error) => {
-                if failed_at.is_none() {
-                    tracing::warn!(%error, "the disk cache cannot be written to; going on without it");
-                }
-                failed_at = Some(Instant::now());
-                watcher.not_kept();
-            }
-        }
-    }
-    writer.finish();
 }
 
 #[cfg(test)]

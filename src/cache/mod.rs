@@ -26,9 +26,6 @@ pub struct ChunkKey {
     pub index: u64,
 }
 
-/// What a chunk is written to disk in: all of it.
-pub const SEGMENT_SIZE: usize = CHUNK_SIZE as usize;
-
 /// A place that keeps chunks. It has them at once, or has them not.
 pub trait ChunkStore: Send + Sync {
     /// Begins a chunk of `length` bytes, in the memory that suits this store.

@@ -4,12 +4,14 @@
 
 pub(super) mod advice;
 mod azure;
+mod disk;
 mod gcs;
 mod label_studio;
 mod local;
 mod network;
 mod object;
 mod other;
+mod postgres;
 mod provider;
 mod redirect;
 mod remote;
@@ -25,6 +27,7 @@ use std::process::ExitCode;
 use super::CliError;
 use crate::app;
 use crate::auth::{AuthConfig, Authenticator};
+use crate::authority::AccessSource;
 use crate::authority::file::FileAuthority;
 use crate::backend::config::BackendConfig;
 use crate::backend::http::HttpClient;
@@ -89,9 +92,10 @@ async fn check(file: &Path, loaded: &Loaded, args: &CheckArgs) -> Result<Report,
             steps,
         });
     }
-    let access = match config.access.label_studio() {
-        Some(studio) => label_studio::steps(studio).await,
-        None => access_list(config),
+    let access = match &config.access.source {
+        AccessSource::LabelStudio(studio) => label_studio::steps(studio).await,
+        AccessSource::Postgres(database) => postgres::steps(config, database).await,
+        AccessSource::File(list) => access_list(config, list),
     };
     Ok(Report::new(configuration, access, storages))
 }
@@ -114,6 +118,7 @@ async fn configuration(file: &Path, loaded: &Loaded) -> Vec<Step> {
     if let Some(auth) = &config.auth {
         steps.push(keys(auth).await);
     }
+    steps.extend(config.disk.as_ref().map(disk::check));
     steps
 }
 
@@ -185,10 +190,7 @@ fn held(uri: &MediaUri, chosen: &[Chosen<'_>]) -> Step {
     }
 }
 
-fn access_list(config: &Config) -> Vec<Step> {
-    let Some(list) = config.access.file() else {
-        return vec![];
-    };
+fn access_list(config: &Config, list: &Path) -> Vec<Step> {
     let file = list.display();
     let opened = FileAuthority::open(list.to_owned(), config.access.media);
     let checked = opened.and_then(|authority| {

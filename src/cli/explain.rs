@@ -15,7 +15,8 @@ use super::CliError;
 use crate::app::{self, StartError};
 use crate::auth::{Annotator, AuthError, Authenticator, Credentials};
 use crate::authority::file::FileAuthority;
-use crate::authority::{Authority as _, Target};
+use crate::authority::postgres::PostgresAuthority;
+use crate::authority::{AccessSource, Authority, Target};
 use crate::ids::{ProjectId, TaskId};
 use crate::media_uri::MediaUri;
 use crate::secret::Secret;
@@ -77,14 +78,20 @@ pub async fn run(config: &Path, args: &ExplainArgs) -> Result<ExitCode, CliError
 async fn explain(config: &Path, args: &ExplainArgs) -> Result<Explanation, CliError> {
     let target = args.target()?;
     let config = super::load(config)?.config;
-    let Some(list) = config.access.file() else {
-        return Err(CliError::Usage(
-            "only an access list can be explained: with access.source = \"label-studio\" Label Studio decides, by the \
-             caller's own credential; ask Lockgate for the media with it, and see the access log"
-                .into(),
-        ));
+    let authority: Arc<dyn Authority> = match &config.access.source {
+        AccessSource::File(list) => FileAuthority::open(list.to_owned(), config.access.media)?,
+        AccessSource::Postgres(database) => {
+            let (media, max_age) = (config.access.media, config.access.max_age);
+            Arc::new(PostgresAuthority::open(database, media, max_age)?)
+        }
+        AccessSource::LabelStudio(_) => {
+            return Err(CliError::Usage(
+                "only an access list can be explained: with access.source = \"label-studio\" Label Studio decides, by \
+                 the caller's own credential; ask Lockgate for the media with it, and see the access log"
+                    .into(),
+            ));
+        }
     };
-    let authority = FileAuthority::open(list.to_owned(), config.access.media)?;
     let auth = config.auth.clone().ok_or(StartError::NoTokens)?;
     let authenticator = Authenticator::new(auth).map_err(CliError::Auth)?;
     authenticator.loaded().await;

@@ -4,10 +4,12 @@
 //! and no secret is ever printed, but for the one that `token` mints.
 
 pub mod check;
+pub mod db;
 pub mod demo;
 pub mod explain;
 pub mod health;
 pub mod ls;
+pub mod people;
 pub mod reference;
 pub mod serve;
 pub mod setup;
@@ -28,6 +30,8 @@ use crate::app::systemd::Inherited;
 use crate::app::{Source, StartError};
 use crate::auth::AuthConfigError;
 use crate::authority::AuthorityError;
+use crate::authority::postgres::PostgresError;
+use crate::authority::postgres::admin::{ExportError, ImportError};
 use crate::backend::BackendError;
 use crate::config::{self, Config, Loaded};
 use crate::ids::StorageId;
@@ -99,6 +103,24 @@ enum Verb {
         after_help = "Example:\n  lockgate health --config /etc/lockgate/lockgate.toml\n\nExits with 0 where /readyz answers 200 and 1 where it does not, or nobody answers."
     )]
     Health(health::HealthArgs),
+    /// Make and fill the tables of access.source = "postgres".
+    #[command(
+        after_help = "Example:\n  lockgate db migrate\n  lockgate db import projects.toml\n\nA database that is not the configuration's: --database, or LOCKGATE_ADMIN_DATABASE_URL."
+    )]
+    Db(db::DbArgs),
+    /// Let annotators or groups into a project, or assign annotators to a task (access.source = "postgres").
+    #[command(
+        after_help = "Example:\n  lockgate grant anna@example.com bo@example.com --project 42\n  lockgate grant labelers-eu --group --project 42\n  lockgate grant bo@example.com --task 7\n\nIn force on every replica within a second."
+    )]
+    Grant(people::GrantArgs),
+    /// Take annotators or groups out of a project, or annotators off a task (access.source = "postgres").
+    #[command(
+        after_help = "Example:\n  lockgate revoke bo@example.com --project 42\n\nIn force on every replica within a second; a body that is under way is cut."
+    )]
+    Revoke(people::RevokeArgs),
+    /// List who belongs to a project (access.source = "postgres").
+    #[command(after_help = "Example:\n  lockgate members --project 42")]
+    Members(people::MembersArgs),
     /// Read a project's media into the cache of a running Lockgate, ahead of the annotators.
     #[command(
         after_help = "Example:\n  lockgate warm --project 42 --subject anna@example.com --state warm-42.state\n\nThe media passes through Lockgate's own route, so whoever it is read for must be allowed to see it: media of tasks\nthat are assigned to others is not. What is more than the cache holds pushes out what was read first. Interrupted, it\ngoes on where it was when it is run again with the same --state.\n\nExits with 0 where all was read, and with 1 where anything was not: each such object is listed with its reason."
@@ -181,6 +203,12 @@ pub enum CliError {
     /// The access source gave no answer.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// The database did not do what was asked; and what to change.
+    #[error("{}", with_advice(.0))]
+    Database(#[from] PostgresError),
+    /// Standard output cannot be written to.
+    #[error("cannot write to standard output")]
+    Stdout(#[source] std::io::Error),
     /// No token was minted.
     #[error(transparent)]
     Mint(#[from] MintError),
@@ -208,6 +236,31 @@ pub enum CliError {
     /// Standard input was to hold the token, and cannot be read.
     #[error("cannot read the token from standard input")]
     Stdin(#[source] std::io::Error),
+}
+
+impl From<ImportError> for CliError {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::List(problems) => Self::Configuration(problems),
+            ImportError::Postgres(error) => Self::Database(error),
+        }
+    }
+}
+
+impl From<ExportError> for CliError {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Postgres(error) => Self::Database(error),
+            ExportError::Write(error) => Self::Stdout(error),
+        }
+    }
+}
+
+fn with_advice(error: &PostgresError) -> String {
+    match error.advice() {
+        Some(advice) => format!("{error}; {advice}"),
+        None => error.to_string(),
+    }
 }
 
 /// Runs the verb that `arguments` name (the first is the program's own name) to its end.
@@ -258,6 +311,10 @@ async fn run(cli: Cli, inherited: Inherited) -> ExitCode {
         Verb::Setup(args) => setup::run(&config, &args),
         Verb::Ls(args) => ls::run(&config, &args).await,
         Verb::Health(args) => health::run(&config, &args).await,
+        Verb::Db(args) => db::run(&config, &args).await,
+        Verb::Grant(args) => people::grant(&config, &args).await,
+        Verb::Revoke(args) => people::revoke(&config, &args).await,
+        Verb::Members(args) => people::members(&config, &args).await,
         Verb::Warm(args) => warm::run(&config, &args).await,
         Verb::Completions(args) => Ok(reference::completions(&args)),
         Verb::Man(args) => reference::man(&args),

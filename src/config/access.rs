@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tokio_postgres::config::SslMode;
 use toml::Value;
 use url::Url;
 
@@ -10,7 +11,8 @@ use super::StorageConfig;
 use super::raw;
 use super::reader::Reader;
 use super::sections::DAY;
-use crate::authority::{AccessConfig, AccessSource, LabelStudioConfig};
+use crate::authority::postgres::config::{MAX_CONNECTIONS, Verify};
+use crate::authority::{AccessConfig, AccessSource, LabelStudioConfig, PostgresConfig};
 use crate::resolve::{APPLICATION, LABEL_STUDIO};
 
 /// `upstream`: `server.upstream`, where Label Studio is when nothing else is said.
@@ -31,11 +33,11 @@ pub fn access(
     let source = match access.source.unwrap_or(raw::AccessSource::File) {
         raw::AccessSource::File => list(reader, file),
         raw::AccessSource::Postgres => {
-            reader.problem(
-                "access.source",
-                "\"postgres\" is not available in this version; use \"file\" or \"label-studio\"",
-            );
-            return None;
+            if access.file.is_some() {
+                let message = "not used: the database says who may see what; lockgate db import reads it into there";
+                reader.warn("access.file", message);
+            }
+            postgres(reader, access.postgres.unwrap_or_default())?
         }
         raw::AccessSource::LabelStudio => {
             if access.file.is_some() {
@@ -63,6 +65,56 @@ fn list(reader: &mut Reader<'_>, file: &Path) -> AccessSource {
         );
     }
     AccessSource::File(reader.path(file))
+}
+
+fn postgres(reader: &mut Reader<'_>, section: raw::Postgres) -> Option<AccessSource> {
+    const URL: &str = "access.postgres.url";
+    let ca_file = section.ca_file.as_deref();
+    let ca_file = ca_file.map(|file| reader.file("access.postgres.ca_file", file));
+    let password = reader.secret("access.postgres.password", section.password);
+    let Some(written) = section.url else {
+        let message = "is missing: where the access lists are, like { env = \"LOCKGATE_DATABASE_URL\" } with \
+                       postgres://lockgate:password@host:5432/database?sslmode=verify-full in it";
+        reader.problem(URL, message);
+        return None;
+    };
+    let plain = matches!(written, raw::SecretRef::Plain(_));
+    // A URL is a secret where a password stands in it, and not else.
+    let url = reader.public(URL, Some(written))?;
+    let mut config = match PostgresConfig::parse(&url) {
+        Ok(config) => config,
+        Err(error) => {
+            reader.problem(URL, error.to_string());
+            return None;
+        }
+    };
+    if plain && config.server.get_password().is_some() {
+        let message = "a password in plain text; password = { env = \"NAME\" } or url = { env = \"NAME\" } keeps it out of here";
+        reader.warn(URL, message);
+    }
+    if config.believes_anybody() {
+        let message = "whoever is on the path could answer for the database: add ?sslmode=verify-full, and ca_file \
+                       where its authority is not among the system's";
+        reader.warn(URL, message);
+    }
+    if let Some(password) = password {
+        config.server.password(password.expose());
+    }
+    let in_url = config.ca_file.take();
+    config.ca_file = ca_file.or_else(|| in_url.map(|file| reader.file(URL, &file)));
+    // As it is with libpq: who names an authority wants it verified.
+    if config.ca_file.is_some() && config.verify == Verify::Nothing {
+        config.verify = Verify::Authority;
+        config.server.ssl_mode(SslMode::Require);
+    }
+    if let Some(connections) = section.connections {
+        if !(1..=MAX_CONNECTIONS).contains(&connections) {
+            let message = format!("must be from 1 to {MAX_CONNECTIONS}");
+            reader.problem("access.postgres.connections", message);
+        }
+        config.connections = connections;
+    }
+    Some(AccessSource::Postgres(Box::new(config)))
 }
 
 fn label_studio(

@@ -36,6 +36,7 @@ use crate::auth::AuthConfig;
 use crate::authority::AccessConfig;
 use crate::backend::config::BackendConfig;
 use crate::cache::CacheConfig;
+use crate::cache::disk::DiskConfig;
 use crate::content::ContentConfig;
 use crate::ids::StorageId;
 use crate::located::{Document, Located, Problems};
@@ -58,6 +59,8 @@ pub struct Config {
     pub access: AccessConfig,
     /// `[cache]`.
     pub cache: CacheConfig,
+    /// `[cache.disk]`, where there is one.
+    pub disk: Option<DiskConfig>,
     /// `[cache]`'s part for the reader.
     pub content: ContentConfig,
     /// `[[storage]]`, in the order written.
@@ -230,13 +233,17 @@ fn compose(reader: &mut Reader<'_>, root: raw::Root) -> Option<Config> {
             server.upstream.get_or_insert(label_studio.url.clone());
         }
     }
-    let (cache, content) = cache?;
+    let (cache, disk, content) = cache?;
+    if let Some(disk) = &disk {
+        sections::check_disk(reader, disk, &storages);
+    }
     Some(Config {
         server: server?,
         delivery: delivery?.0,
         auth: auth?,
         access: access?,
         cache,
+        disk,
         content,
         storages,
         log: log?,

@@ -137,9 +137,7 @@ pub enum AccessSource {
 pub struct Access {
     pub source: Option<AccessSource>,
     pub file: Option<PathBuf>,
-    // A source that this version does not have: any content is taken, `source` is what is refused.
-    #[serde(rename = "postgres")]
-    pub _postgres: Option<Value>,
+    pub postgres: Option<Postgres>,
     // Both spellings are the section's name; a variable and the file may use one each.
     pub label_studio: Option<LabelStudio>,
     #[serde(rename = "label-studio")]
@@ -147,6 +145,15 @@ pub struct Access {
     #[serde(default)]
     pub media: MediaRule,
     pub max_age: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Postgres {
+    pub url: Option<SecretRef>,
+    pub password: Option<SecretRef>,
+    pub ca_file: Option<PathBuf>,
+    pub connections: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -168,10 +175,8 @@ pub struct Cache {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Disk {
-    #[serde(rename = "path")]
-    pub _path: PathBuf,
-    #[serde(rename = "capacity")]
-    pub _capacity: ByteSize,
+    pub path: PathBuf,
+    pub capacity: ByteSize,
 }
 
 #[derive(Debug, Default, Deserialize)]

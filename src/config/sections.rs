@@ -10,8 +10,10 @@ use tracing_subscriber::EnvFilter;
 
 use super::raw;
 use super::reader::Reader;
-use super::{AccessLog, LogConfig};
+use super::{AccessLog, LogConfig, StorageConfig};
+use crate::backend::config::BackendConfig;
 use crate::cache::CacheConfig;
+use crate::cache::disk::{DiskConfig, MIN_CAPACITY};
 use crate::content::ContentConfig;
 use crate::serve::caps::CapsConfig;
 use crate::serve::proxies::TrustedProxies;
@@ -239,11 +241,9 @@ fn caps(reader: &mut Reader<'_>, limits: &raw::Limits) -> CapsConfig {
 pub fn cache(
     reader: &mut Reader<'_>,
     written: Option<Value>,
-) -> Option<(CacheConfig, ContentConfig)> {
+) -> Option<(CacheConfig, Option<DiskConfig>, ContentConfig)> {
     let cache: raw::Cache = reader.section("cache", written)?;
-    if cache.disk.is_some() {
-        reader.warn("cache.disk", "not used by this version");
-    }
+    let disk = cache.disk.as_ref().map(|written| disk(reader, written));
     let metadata_max_age = reader.span(
         "cache.metadata_max_age",
         cache.metadata_max_age,
@@ -261,7 +261,42 @@ pub fn cache(
         stale_if_error,
     };
     let memory = cache.memory.map_or(512 << 20, |size| size.0);
-    Some((CacheConfig { memory }, content))
+    Some((CacheConfig { memory }, disk, content))
+}
+
+fn disk(reader: &mut Reader<'_>, written: &raw::Disk) -> DiskConfig {
+    let capacity = written.capacity.0;
+    if capacity < MIN_CAPACITY {
+        reader.problem(
+            "cache.disk.capacity",
+            "must be at least 64MiB; leave cache.disk out for none",
+        );
+    }
+    let path = reader.path(&written.path);
+    if path.exists() && !path.is_dir() {
+        let message = format!(
+            "{} is no directory; name one that holds nothing else",
+            path.display()
+        );
+        reader.problem("cache.disk.path", message);
+    }
+    DiskConfig { path, capacity }
+}
+
+/// Whoever may see a local storage would be served what the cache keeps of all the others.
+pub fn check_disk(reader: &mut Reader<'_>, disk: &DiskConfig, storages: &[StorageConfig]) {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let inside = storages.iter().find(|storage| match &storage.backend {
+        BackendConfig::Local(local) => real(&disk.path).starts_with(real(&local.root)),
+        _ => false,
+    });
+    if let Some(storage) = inside {
+        let message = format!(
+            "lies below the root of the storage {:?}, which would serve it; name a directory outside",
+            storage.id.as_str()
+        );
+        reader.problem("cache.disk.path", message);
+    }
 }
 
 /// `[delivery]`, and the life of presigned URLs for storages that set none.

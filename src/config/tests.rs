@@ -145,8 +145,9 @@ fn the_examples_commented_lines_load_too() {
     for name in ["lockgate.toml", "tls.crt", "tls.key", "jwt.pem", "gcs.json"] {
         assert!(loaded.files.contains(&root.join(name)), "{name} is watched");
     }
-    let warned = |key: &str| loaded.warnings.iter().any(|warning| warning.contains(key));
-    assert!(warned("cache.disk"));
+    let disk = loaded.config.disk.expect("it is set");
+    assert_eq!(disk.path, std::path::Path::new("/var/cache/lockgate"));
+    assert_eq!(disk.capacity, 200 << 30);
     let upstream = loaded.config.server.upstream;
     assert_eq!(
         upstream.expect("it is set").as_str(),

@@ -5,10 +5,12 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures_util::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::lower::Lower;
 use super::outage::Outage;
 use super::plan;
 use super::slots::Slots;
@@ -16,7 +18,7 @@ use super::window::Window;
 use super::windows::Windows;
 use crate::backend::retry::{MAX_TRIES, Tries, pause};
 use crate::backend::{Backend, BackendError, ByteStream, Call, Condition, Conditional, Fetched};
-use crate::cache::{ChunkKey, ChunkStore, Growing};
+use crate::cache::{Chunk, ChunkKey, ChunkStore, Growing};
 use crate::object::{ObjectMeta, ObjectVersion};
 use crate::telemetry::TraceContext;
 
@@ -46,6 +48,8 @@ pub struct Fetch {
     pub trace: Option<TraceContext>,
     /// Where chunks are kept.
     pub chunks: Arc<dyn ChunkStore>,
+    /// Where they are looked for before storage is asked, and kept, too.
+    pub lower: Lower,
     /// Held while it counts as read ahead, if it does.
     pub _ahead: Option<OwnedSemaphorePermit>,
 }
@@ -108,6 +112,24 @@ impl Writer<'_> {
         }
     }
 
+    /// The chunk that comes next, where nothing of it is in yet.
+    fn chunk(&self) -> Option<u64> {
+        self.growing
+            .is_none()
+            .then(|| plan::chunk_index(self.position))
+    }
+
+    /// Takes in the chunk that comes next, whole; `false` where it is not as long as it must be.
+    fn take(&mut self, chunk: Chunk) -> bool {
+        let range = plan::chunk_range(plan::chunk_index(self.position), self.window.range().end);
+        if chunk.len() != range.end - range.start {
+            return false;
+        }
+        self.position = range.end;
+        self.window.complete(chunk);
+        true
+    }
+
     fn is_done(&self) -> bool {
         self.position == self.window.range().end
     }
@@ -118,12 +140,13 @@ impl Fetch {
     /// there already.
     pub async fn run(self, filling: Filling, first: Option<Begun>) {
         let window = &filling.window;
+        let begun_at = SystemTime::now();
         let outcome = tokio::select! {
             biased;
             () = window.given_up() => None,
             outcome = self.fill(window, first) => Some(outcome),
         };
-        self.keep(window, &outcome);
+        self.keep(window, &outcome, begun_at);
         match outcome {
             Some(Ok(())) => {
                 window.finish();
@@ -136,22 +159,28 @@ impl Fetch {
 
     /// Puts the chunks that are whole where others find them, however their window ended: they are of this version.
     /// Only what storage itself takes back (a checksum that does not hold) is not kept. Until now readers found them in
-    /// the window, which is on the board. This is where a lower tier is offered them, too.
-    fn keep(&self, window: &Window, outcome: &Option<Result<(), BackendError>>) {
+    /// the window, which is on the board. What storage vouched for since `begun_at` is offered to the tier below, too.
+    fn keep(
+        &self,
+        window: &Window,
+        outcome: &Option<Result<(), BackendError>>,
+        begun_at: SystemTime,
+    ) {
         if matches!(outcome, Some(Err(BackendError::Protocol(_)))) {
             return;
         }
         let first = plan::chunk_index(window.range().start);
         for (index, chunk) in (first..).zip(window.chunks()) {
-            let version = self.version.clone();
-            self.chunks.put(ChunkKey { version, index }, chunk);
+            let key = self.key(index);
+            self.lower.keep(&key, &chunk, &self.meta, begun_at);
+            self.chunks.put(key, chunk);
         }
     }
 
-    /// Fills what is missing of the window. Between two runs a lower tier may be asked for the chunk at the writer's
-    /// position, and push it; a run then ends where that tier has the next one.
+    /// Fills what is missing of the window: from the tier below chunk by chunk as long as that has them, then from
+    /// storage.
     async fn fill(&self, window: &Window, first: Option<Begun>) -> Result<(), BackendError> {
-        let tries = first
+        let mut tries = first
             .as_ref()
             .map_or_else(Tries::default, |first| first.tries.clone());
         let mut answer = first;
@@ -162,15 +191,29 @@ impl Fetch {
             position: window.range().start,
         };
         while !writer.is_done() {
-            let missing = writer.position..window.range().end;
+            if answer.is_none()
+                && let Some(index) = writer.chunk()
+                && let Some(chunk) = self.lower.read(&self.key(index), &self.chunks).await
+                && writer.take(chunk)
+            {
+                continue;
+            }
+            let missing = writer.position..self.end_of_run(&writer);
+            let (has_begun, asked) = (answer.is_some(), tries.count());
             let attempt = self
                 .bring(missing, answer.take(), &tries, &mut writer)
                 .await;
             match attempt {
-                Ok(()) => {}
+                // What came whole is no try of what comes next.
+                Ok(()) => tries = Tries::default(),
                 // All bytes are in: how the connection ended is of no interest.
                 Err(error) if error.is_transient() && writer.is_done() => {}
-                Err(error) if error.is_transient() && tries.count() < MAX_TRIES => {
+                // What was not even asked, for want of a turn or of budget, is not asked again.
+                Err(error)
+                    if error.is_transient()
+                        && tries.count() < MAX_TRIES
+                        && (has_begun || tries.count() > asked) =>
+                {
                     let tries = tries.count();
                     tracing::debug!(%error, tries, "taking up a window where storage broke off");
                     pause(tries).await;
@@ -200,6 +243,23 @@ impl Fetch {
             return poured;
         };
         pour(fetched, writer).await
+    }
+
+    /// Up to where storage is asked: the tier below may have what comes after a chunk that it lost.
+    fn end_of_run(&self, writer: &Writer<'_>) -> u64 {
+        let end = writer.window.range().end;
+        let next = plan::chunk_index(writer.position) + 1..plan::chunk_index(end - 1) + 1;
+        let below = next
+            .into_iter()
+            .find(|index| self.lower.has(&self.key(*index)));
+        below.map_or(end, |index| plan::chunk_range(index, end).start)
+    }
+
+    fn key(&self, index: u64) -> ChunkKey {
+        ChunkKey {
+            version: self.version.clone(),
+            index,
+        }
     }
 
     /// A range of this version or none.

@@ -5,6 +5,7 @@
 //! While storage is down what is known of a version is believed for `cache.stale_if_error` more (RFC 5861 §4).
 
 mod fetch;
+mod lower;
 mod object;
 mod open;
 mod outage;
@@ -27,12 +28,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use crate::backend::{Backend, BackendError, Presign, PresignOptions, PresignedUrl};
+use crate::cache::disk::DiskCache;
 use crate::cache::{CacheStatus, ChunkStore};
 use crate::ids::StorageId;
 use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
 use crate::range::ByteRange;
 use crate::resolve::ResolvedObject;
 use crate::telemetry::{Metrics, Tier, TraceContext};
+use lower::Lower;
 use object::Object;
 use open::{Answered, Opening, Question};
 use outage::Outage;
@@ -126,6 +129,9 @@ impl Store {
 /// What survives a reload of the configuration: the cache, what is known of objects, the fetches under way.
 pub struct Shelf {
     chunks: Arc<dyn ChunkStore>,
+    lower: Lower,
+    /// Of which storage has said that what was known no longer holds: what is on disk is no longer believed either.
+    gone: quick_cache::sync::Cache<ObjectLocation, ()>,
     known: quick_cache::sync::Cache<ObjectLocation, Known>,
     opens: SingleFlight<(ObjectLocation, Option<u64>), Result<Answered, BackendError>>,
     windows: Arc<Windows>,
@@ -135,10 +141,16 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// An empty one over a chunk store.
-    pub fn new(chunks: Arc<dyn ChunkStore>, metrics: Arc<Metrics>) -> Arc<Self> {
+    /// An empty one over a chunk store, and a slower one below it where there is one.
+    pub fn new(
+        chunks: Arc<dyn ChunkStore>,
+        disk: Option<Arc<DiskCache>>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             chunks,
+            lower: Lower::new(disk, metrics.clone()),
+            gone: quick_cache::sync::Cache::new(MAX_METADATA),
             known: quick_cache::sync::Cache::new(MAX_METADATA),
             opens: SingleFlight::default(),
             windows: Arc::default(),
@@ -156,18 +168,15 @@ impl Shelf {
             .is_some_and(|held| held.vouched_at > known.vouched_at);
         if !later {
             self.known.insert(location.clone(), known.clone());
+            self.gone.remove(location);
         }
-    }
-
-    /// No longer believes in what is known of an object.
-    fn forget(&self, location: &ObjectLocation) {
-        self.known.remove(location);
     }
 
     /// Forgets every chunk and what is known of every object: the next request asks storage. What is being fetched goes
     /// on, and is kept. Gives how many bytes of chunks were kept.
-    pub fn purge(&self) -> u64 {
-        let bytes = self.chunks.bytes();
+    pub async fn purge(&self) -> u64 {
+        // First, so that nothing is recalled from there.
+        let bytes = self.lower.purge().await + self.chunks.bytes();
         self.known.clear();
         self.windows.forget_finished();
         self.chunks.purge();
@@ -177,6 +186,11 @@ impl Shelf {
     /// How many bytes of chunks are kept.
     pub fn cached_bytes(&self) -> u64 {
         self.chunks.bytes()
+    }
+
+    /// How many bytes the disk cache takes.
+    pub fn disk_bytes(&self) -> u64 {
+        self.lower.bytes()
     }
 }
 
@@ -268,7 +282,10 @@ impl Reader {
     ) -> Result<Opened, ContentError> {
         let store = self.store(resolved)?;
         let location = resolved.location();
-        let known = self.shelf.known.get(location);
+        let wanted = first.wanted();
+        let index = wanted.as_ref();
+        let index = index.map_or(0, |wanted| plan::chunk_index(wanted.left.start));
+        let known = self.shelf.known(location, index).await;
         if let Some(known) = known
             .as_ref()
             .filter(|known| known.age() < self.config.metadata_max_age)
@@ -280,7 +297,7 @@ impl Reader {
             shelf: self.shelf.clone(),
             location: location.clone(),
             known,
-            wanted: first.wanted(),
+            wanted,
             trace,
         };
         let learned = self.learn(&question).await?;

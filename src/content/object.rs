@@ -45,7 +45,12 @@ impl Object {
             return Ok((Source::Cached(chunk), CacheStatus::Hit));
         }
         match failure {
-            Some(error) if !self.shelf.windows.has(&self.known.version, position) => Err(error),
+            Some(error)
+                if !self.shelf.windows.has(&self.known.version, position)
+                    && !self.is_below(position) =>
+            {
+                Err(error)
+            }
             Some(_) | None => Ok(self.join(self.window(wanted), None, None)),
         }
     }
@@ -72,14 +77,23 @@ impl Object {
         self.shelf.chunks.get(&self.key(position))
     }
 
-    /// The window to ask storage for: it ends before what is cached already.
+    /// Whether the chunk that holds a position is in the tier below memory.
+    pub(super) fn is_below(&self, position: u64) -> bool {
+        self.shelf.lower.has(&self.key(position))
+    }
+
+    /// The window to ask storage for, or to read from the tier below: it ends before what is cached already, and where
+    /// the other of the two begins.
     pub(super) fn window(&self, wanted: &Wanted) -> Range<u64> {
         let window = wanted.window(self.known.meta.complete_length);
         let later = plan::chunk_index(window.start) + 1..plan::chunk_index(window.end - 1) + 1;
-        let cached = later
+        let below = self.is_below(window.start);
+        let end = later
             .map(|index| plan::chunk_range(index, window.end).start)
-            .find(|start| self.shelf.chunks.has(&self.key(*start)));
-        window.start..cached.unwrap_or(window.end)
+            .find(|start| {
+                self.shelf.chunks.has(&self.key(*start)) || self.is_below(*start) != below
+            });
+        window.start..end.unwrap_or(window.end)
     }
 
     /// Joins the window that begins with, or holds, the beginning of `wanted`, or begins it, with `first` where storage
@@ -109,11 +123,16 @@ impl Object {
             meta: self.known.meta.clone(),
             trace: self.trace,
             chunks: self.shelf.chunks.clone(),
+            lower: self.shelf.lower.clone(),
             _ahead: ahead,
+        };
+        let status = match first.is_none() && self.is_below(window.range().start) {
+            true => CacheStatus::Hit,
+            false => CacheStatus::Miss,
         };
         let filling = Filling::new(version.clone(), window.clone(), self.shelf.windows.clone());
         self.shelf.tasks.spawn(fetch.run(filling, first));
-        (Source::Fetched(window, follower), CacheStatus::Miss)
+        (Source::Fetched(window, follower), status)
     }
 
     fn key(&self, position: u64) -> ChunkKey {

@@ -65,7 +65,6 @@ impl Question {
         self.store.outage.heard(&answer);
         match &answer {
             Ok(answered) => self.shelf.learn(&self.location, &answered.known),
-            // Storage has spoken: what was known of the object is no longer believed, through an outage neither.
             Err(error) if !error.is_outage() => self.shelf.forget(&self.location),
             Err(_) => {}
         }
@@ -111,7 +110,8 @@ impl Question {
         let object = self.object(known.clone());
         let is_there = position >= known.meta.complete_length
             || self.shelf.windows.has(&known.version, position)
-            || object.cached(position).is_some();
+            || object.cached(position).is_some()
+            || object.is_below(position);
         (!is_there).then(|| object.window(wanted))
     }
 

@@ -4,6 +4,7 @@
 //! broken; its input is text, so that a corpus can be read. The models follow the standards' own words, slowly, and
 //! share no code with what they judge. docs/verification.md says how long each ran.
 
+mod cache_record;
 mod content_range;
 mod credentials;
 mod input;
@@ -14,6 +15,7 @@ mod range;
 mod task_json;
 mod token;
 
+pub use cache_record::cache_record;
 pub use content_range::content_range;
 pub use credentials::credentials;
 pub use media_uri::media_uri;
@@ -29,7 +31,8 @@ use input::{lines, number};
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also its file's in `fuzz/fuzz_targets` and its corpus' in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
+    ("cache_record", cache_record),
     ("content_range", content_range),
     ("credentials", credentials),
     ("media_uri", media_uri),

@@ -3,11 +3,13 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::future::{Ready, ready};
+use std::future::ready;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use http::{Method, Request, Response, StatusCode, uri::Authority};
 use http_body_util::Full;
@@ -36,7 +38,7 @@ const PRIVATE_SUFFIXES: [&str; 5] = [
 pub type Readiness = dyn Fn() -> Vec<String> + Send + Sync;
 
 /// Empties the cache, and says how many bytes of chunks that was.
-pub type Purge = dyn Fn() -> u64 + Send + Sync;
+pub type Purge = dyn Fn() -> BoxFuture<'static, u64> + Send + Sync;
 
 /// The admin service; a clone per connection.
 #[derive(Clone)]
@@ -116,15 +118,20 @@ impl Admin {
             "/healthz" if reads => response(StatusCode::OK, TEXT, "ok"),
             "/readyz" if reads => self.ready(),
             "/metrics" if reads => self.metrics(),
-            "/cache/purge" if *request.method() == Method::POST => self.purged(),
             "/healthz" | "/readyz" | "/metrics" => not_allowed("GET, HEAD"),
             "/cache/purge" => not_allowed("POST"),
             _ => response(StatusCode::NOT_FOUND, TEXT, "not found\n"),
         }
     }
 
-    fn purged(&self) -> Response<Full<Bytes>> {
-        let bytes = (self.purge)();
+    fn is_purge<B>(&self, request: &Request<B>) -> bool {
+        let purges = *request.method() == Method::POST && request.uri().path() == "/cache/purge";
+        purges && self.refuses(request).is_none()
+    }
+
+    /// Answers when nothing is kept any more, on disk either.
+    async fn purge(self) -> Response<Full<Bytes>> {
+        let bytes = (self.purge)().await;
         tracing::info!(bytes, "the cache was purged");
         let body = serde_json::json!({ "purged_bytes": bytes });
         response(StatusCode::OK, JSON, body.to_string())
@@ -160,11 +167,14 @@ impl Admin {
 impl<B> Service<Request<B>> for Admin {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     /// hyper leaves out the body of an answer to HEAD, and keeps its length.
     fn call(&self, request: Request<B>) -> Self::Future {
-        ready(Ok(self.answer(&request)))
+        if self.is_purge(&request) {
+            return Box::pin(self.clone().purge().map(Ok));
+        }
+        Box::pin(ready(Ok(self.answer(&request))))
     }
 }
 
@@ -204,7 +214,7 @@ mod tests {
         Admin::new(
             Arc::new(Metrics::new().unwrap()),
             Arc::new(readiness),
-            Arc::new(|| 7),
+            Arc::new(|| Box::pin(ready(7))),
             hosts,
         )
     }

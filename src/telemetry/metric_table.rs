@@ -58,6 +58,16 @@ pub(super) const CACHE_EVICTIONS: Definition = row(
     "Chunks dropped to make room",
     &["tier"],
 );
+pub(super) const DISK_DAMAGED: Definition = row(
+    "lockgate_cache_disk_damaged_total",
+    "Records of the disk cache that were not what their checksums say, or could not be read",
+    &[],
+);
+pub(super) const DISK_NOT_KEPT: Definition = row(
+    "lockgate_cache_disk_not_kept_total",
+    "Chunks that the disk cache did not keep because it was too slow or failed",
+    &[],
+);
 pub(super) const STORAGE_REQUESTS: Definition = row(
     "lockgate_storage_requests_total",
     "Requests to storage, by how it answered",
@@ -136,6 +146,8 @@ pub(super) const TABLE: &[Definition] = &[
     CACHE_REQUESTS,
     CACHE_BYTES,
     CACHE_EVICTIONS,
+    DISK_DAMAGED,
+    DISK_NOT_KEPT,
     STORAGE_REQUESTS,
     STORAGE_DURATION,
     STORAGE_BYTES,

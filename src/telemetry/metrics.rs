@@ -31,6 +31,8 @@ pub struct Metrics {
     aborted: Vec<IntCounter>,
     cache_bytes: Vec<IntGauge>,
     cache_evictions: Vec<IntCounter>,
+    disk_damaged: IntCounter,
+    disk_not_kept: IntCounter,
     storage_requests: IntCounterVec,
     storage_duration: HistogramVec,
     storage_bytes: IntCounterVec,
@@ -99,6 +101,8 @@ impl Metrics {
             cache_evictions: each(Tier::ALL, |tier| {
                 cache_evictions.with_label_values(&[tier.as_str()])
             }),
+            disk_damaged: plain(&registry, IntCounter::with_opts(opts(&DISK_DAMAGED))?)?,
+            disk_not_kept: plain(&registry, IntCounter::with_opts(opts(&DISK_NOT_KEPT))?)?,
             storage_requests: counters(&registry, &STORAGE_REQUESTS)?,
             storage_duration: histograms(&registry, &STORAGE_DURATION, LATENCY_BUCKETS)?,
             storage_bytes: counters(&registry, &STORAGE_BYTES)?,
@@ -170,6 +174,16 @@ impl Metrics {
     /// A tier dropped a chunk to make room.
     pub fn cache_eviction(&self, tier: Tier) {
         self.cache_evictions[tier.index()].inc();
+    }
+
+    /// A record on disk was not what its checksum says.
+    pub fn disk_damaged(&self) {
+        self.disk_damaged.inc();
+    }
+
+    /// A chunk could not be kept on disk.
+    pub fn disk_not_kept(&self) {
+        self.disk_not_kept.inc();
     }
 
     /// Storage answered a request, or did not; `duration` is up to the head of the answer.

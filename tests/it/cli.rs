@@ -47,6 +47,10 @@ fn every_verb_has_help_with_an_example() {
         "warm",
         "completions",
         "man",
+        "db",
+        "grant",
+        "revoke",
+        "members",
     ] {
         let output = run(&[verb, "--help"]);
         assert!(output.status.success(), "{verb}: {}", said(&output));

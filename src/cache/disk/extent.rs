@@ -1,30 +1,45 @@
-//! An extent: one file that records are appended to until it is full, and then no more. Never written again, only
-//! deleted, so that who reads from it while it goes reads on undisturbed.
+//! An extent: one file that records are appended to until it is full, and then no more. What was written is never
+//! written over, only deleted, so that who reads from it while it goes reads on undisturbed.
 //!
 //! A sealed extent ends with its index and a page that says where that is; one that was not sealed is found out about
 //! record by record.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
-use rustix::io::Errno;
+use rustix::io::{Errno, pwritev};
 
-use super::record::{self, Head, PAGE};
+use super::directory::Directory;
+use super::pages::{self, Pages};
+use super::record::{self, Head, Home, PAGE};
+use crate::cache::CHUNK_SIZE;
 
-/// What a sealed extent's last page begins with.
-const SEAL: &[u8; 8] = b"LOCKSEAL";
-/// A name, the page its record begins at, its length.
-const ENTRY: usize = 16 + 4 + 4;
+/// What a sealed extent's last page begins with; the digit is the format's version.
+const SEAL: &[u8; 8] = b"LOCKSEA2";
+/// A name, the page its record begins at, its length, its version's tag.
+const ENTRY: usize = 16 + 4 + 4 + 2;
+
+/// Which extents a record goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ring {
+    /// What has not been read again yet.
+    Young,
+    /// What has.
+    Old,
+}
 
 /// A file of records.
 #[derive(Debug)]
 pub struct Extent {
-    /// Its number; a later one's is higher.
-    pub generation: u64,
-    path: PathBuf,
+    /// Where its records say that they are.
+    pub home: Home,
+    /// What it holds.
+    pub ring: Ring,
+    directory: Arc<Directory>,
     file: File,
 }
 
@@ -37,33 +52,30 @@ pub struct Entry {
     pub page: u32,
     /// Length of its bytes.
     pub length: u32,
+    /// See [`record::tag`].
+    pub tag: u16,
 }
 
-/// Memory as O_DIRECT wants it: its bytes begin at a page.
-#[derive(Debug)]
-pub struct Pages {
-    bytes: Vec<u8>,
-    start: usize,
+/// What was found in an extent.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Its records, in the order written; what is not whole is left out.
+    pub entries: Vec<Entry>,
+    /// The page behind the last of them.
+    pub end: usize,
+    /// Whether an index follows there.
+    pub sealed: bool,
+    /// How long the file is.
+    pub bytes: u64,
 }
 
-impl Pages {
-    /// So many bytes, which is a multiple of the page.
-    pub fn new(length: usize) -> Self {
-        let bytes = vec![0; length + PAGE];
-        let start = bytes.as_ptr().align_offset(PAGE);
-        Self { bytes, start }
-    }
-
-    /// From the first page on.
-    pub fn bytes(&mut self) -> &mut [u8] {
-        let length = self.bytes.len() - PAGE;
-        &mut self.bytes[self.start..self.start + length]
-    }
-
-    /// These bytes of them, kept as they are.
-    pub fn part(self, range: std::ops::Range<usize>) -> bytes::Bytes {
-        let start = self.start;
-        bytes::Bytes::from(self.bytes).slice(start + range.start..start + range.end)
+impl Ring {
+    /// How its files' names end.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Young => "young",
+            Self::Old => "old",
+        }
     }
 }
 
@@ -72,41 +84,107 @@ impl Extent {
     ///
     /// # Errors
     /// The system's own.
-    pub fn create(directory: &Path, generation: u64) -> io::Result<Self> {
-        let path = directory.join(format!("{generation:016x}.extent"));
-        let file = open(&path, true)?;
-        Ok(Self {
-            generation,
-            path,
-            file,
-        })
+    pub fn create(directory: &Arc<Directory>, generation: u32, ring: Ring) -> io::Result<Self> {
+        let name = format!("{generation:08x}.{}", ring.suffix());
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        let file = open(&directory.path.join(name), &mut options)?;
+        Ok(Self::new(directory, generation, ring, file))
     }
 
     /// One that is there already; none where the name is not an extent's.
     ///
     /// # Errors
     /// The system's own.
-    pub fn open(path: &Path) -> io::Result<Option<Self>> {
+    pub fn open(directory: &Arc<Directory>, path: &Path) -> io::Result<Option<Self>> {
         let name = path.file_name().and_then(|name| name.to_str());
-        let generation = name
-            .and_then(|name| name.strip_suffix(".extent"))
-            .and_then(|number| u64::from_str_radix(number, 16).ok());
-        let Some(generation) = generation else {
+        let parts = name.and_then(|name| name.split_once('.'));
+        let Some((number, suffix)) = parts else {
             return Ok(None);
         };
-        let file = open(path, false)?;
-        Ok(Some(Self {
+        let rings = [Ring::Young, Ring::Old];
+        let ring = rings.into_iter().find(|ring| ring.suffix() == suffix);
+        let (Ok(generation), Some(ring)) = (u32::from_str_radix(number, 16), ring) else {
+            return Ok(None);
+        };
+        let mut options = OpenOptions::new();
+        let file = match open(path, options.read(true).write(true)) {
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                open(path, options.write(false))?
+            }
+            opened => opened?,
+        };
+        Ok(Some(Self::new(directory, generation, ring, file)))
+    }
+
+    fn new(directory: &Arc<Directory>, generation: u32, ring: Ring, file: File) -> Self {
+        let home = Home {
+            directory: directory.id,
             generation,
-            path: path.to_owned(),
+        };
+        Self {
+            home,
+            ring,
+            directory: directory.clone(),
             file,
-        }))
+        }
+    }
+
+    /// Writes a record; `false` where its head does not fit.
+    ///
+    /// # Errors
+    /// The system's own; some of it may have been written.
+    pub fn append(
+        &self,
+        page: usize,
+        head: &Head,
+        bytes: &[u8],
+        staging: &mut Pages,
+    ) -> io::Result<bool> {
+        let (first, rest) = staging.bytes().split_at_mut(PAGE);
+        let Some(first) = first.first_chunk_mut::<PAGE>() else {
+            return Ok(false);
+        };
+        if !head.encode(first) {
+            return Ok(false);
+        }
+        // What lies in the arena begins at a page.
+        if bytes.as_ptr().align_offset(PAGE) == 0 && bytes.len().is_multiple_of(PAGE) {
+            self.write_whole(page as u32, first, bytes)?;
+            return Ok(true);
+        }
+        let whole = bytes.len().next_multiple_of(PAGE);
+        rest[..bytes.len()].copy_from_slice(bytes);
+        rest[bytes.len()..whole].fill(0);
+        self.write(page as u32, &staging.bytes()[..PAGE + whole])?;
+        Ok(true)
+    }
+
+    /// Writes a record whose bytes lie at a page's beginning and fill whole pages: past any copy.
+    ///
+    /// # Errors
+    /// The system's own; not all of it was taken.
+    fn write_whole(&self, page: u32, head: &[u8; PAGE], bytes: &[u8]) -> io::Result<()> {
+        self.before_writing()?;
+        let pieces = [IoSlice::new(head), IoSlice::new(bytes)];
+        let at = u64::from(page) * PAGE as u64;
+        let written = pwritev(&self.file, &pieces, at)?;
+        match written
+            .checked_sub(PAGE)
+            .and_then(|written| bytes.get(written..))
+        {
+            // Where the disk is full, the rest says so.
+            Some(rest) => self.file.write_all_at(rest, at + written as u64),
+            None => Err(io::ErrorKind::WriteZero.into()),
+        }
     }
 
     /// Writes whole pages.
     ///
     /// # Errors
     /// The system's own.
-    pub fn write(&self, page: u32, pages: &[u8]) -> io::Result<()> {
+    fn write(&self, page: u32, pages: &[u8]) -> io::Result<()> {
+        self.before_writing()?;
         self.file.write_all_at(pages, u64::from(page) * PAGE as u64)
     }
 
@@ -115,126 +193,169 @@ impl Extent {
     /// # Errors
     /// The system's own; the file ends before.
     pub fn read(&self, page: u32, pages: &mut [u8]) -> io::Result<()> {
+        #[cfg(test)]
+        self.directory.faults.read()?;
         self.file
             .read_exact_at(pages, u64::from(page) * PAGE as u64)
     }
 
-    /// The record at a page; none where there is none of this extent.
+    #[cfg(test)]
+    fn before_writing(&self) -> io::Result<()> {
+        self.directory.faults.write()
+    }
+
+    #[cfg(not(test))]
+    fn before_writing(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The head of the record at a page; none where there is none of this extent.
     ///
     /// # Errors
     /// The system's own.
     pub fn head(&self, page: u32) -> io::Result<Option<Head>> {
-        let mut pages = Pages::new(PAGE);
-        self.read(page, pages.bytes())?;
-        let head = <&[u8; PAGE]>::try_from(&*pages.bytes())
-            .ok()
-            .and_then(Head::decode);
-        Ok(head.filter(|head| head.generation == self.generation))
+        pages::with(PAGE, |bytes| {
+            self.read(page, bytes)?;
+            Ok(self.decode(bytes))
+        })
+    }
+
+    /// The head that these pages begin with; none where there is none of this extent.
+    pub fn decode(&self, pages: &[u8]) -> Option<Head> {
+        let head = pages.first_chunk().and_then(Head::decode);
+        head.filter(|head| head.home == self.home)
     }
 
     /// Writes the index behind the last record.
     ///
     /// # Errors
     /// The system's own.
-    pub fn seal(&self, page: u32, entries: &[Entry]) -> io::Result<()> {
+    pub fn seal(&self, page: usize, entries: &[Entry]) -> io::Result<()> {
         let length = (entries.len() * ENTRY).next_multiple_of(PAGE);
         let mut pages = Pages::new(length + PAGE);
-        let bytes = pages.bytes();
-        for (entry, room) in entries.iter().zip(bytes.chunks_exact_mut(ENTRY)) {
+        let (index, seal) = pages.bytes().split_at_mut(length);
+        for (entry, room) in entries.iter().zip(index.chunks_exact_mut(ENTRY)) {
             room[..16].copy_from_slice(&entry.name.to_le_bytes());
             room[16..20].copy_from_slice(&entry.page.to_le_bytes());
-            room[20..].copy_from_slice(&entry.length.to_le_bytes());
+            room[20..24].copy_from_slice(&entry.length.to_le_bytes());
+            room[24..].copy_from_slice(&entry.tag.to_le_bytes());
         }
-        let sum = record::sum(&bytes[..length]);
-        let seal = &mut bytes[length..];
         seal[..8].copy_from_slice(SEAL);
-        seal[8..16].copy_from_slice(&self.generation.to_le_bytes());
-        seal[16..20].copy_from_slice(&(entries.len() as u32).to_le_bytes());
-        seal[20..24].copy_from_slice(&sum.to_le_bytes());
-        self.write(page, bytes)
+        seal[8..16].copy_from_slice(&self.home.directory.to_le_bytes());
+        seal[16..20].copy_from_slice(&self.home.generation.to_le_bytes());
+        seal[20..24].copy_from_slice(&(entries.len() as u32).to_le_bytes());
+        let sum = record::sum([&*index, &seal[..24]]);
+        seal[24..32].copy_from_slice(&sum.to_le_bytes());
+        self.write(page as u32, pages.bytes())
     }
 
-    /// What is in it, sealed or not, in the order written; what is not whole is left out.
+    /// Cuts off what follows a page: an index, or a record that was not written to its end.
     ///
     /// # Errors
     /// The system's own.
-    pub fn entries(&self) -> io::Result<Vec<Entry>> {
-        let pages = (self.file.metadata()?.len() / PAGE as u64) as u32;
-        match self.sealed(pages)? {
-            Some(entries) => Ok(entries),
-            None => self.scan(pages),
-        }
+    pub fn cut(&self, page: usize) -> io::Result<()> {
+        self.before_writing()?;
+        self.file.set_len((page * PAGE) as u64)
     }
 
-    fn sealed(&self, pages: u32) -> io::Result<Option<Vec<Entry>>> {
+    /// What is in it, sealed or not.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn find(&self) -> io::Result<Found> {
+        let bytes = self.file.metadata()?.len();
+        let pages = u32::try_from(bytes / PAGE as u64);
+        // No extent is so long.
+        let pages = pages.map_err(io::Error::other)?;
+        let found = match self.sealed(pages)? {
+            Some(found) => found,
+            None => self.scan(pages)?,
+        };
+        Ok(Found { bytes, ..found })
+    }
+
+    fn sealed(&self, pages: u32) -> io::Result<Option<Found>> {
         let Some(last) = pages.checked_sub(1) else {
-            return Ok(Some(Vec::new()));
+            return Ok(None);
         };
-        let mut seal = Pages::new(PAGE);
-        self.read(last, seal.bytes())?;
-        let seal = seal.bytes();
-        let word =
-            |at: usize| u32::from_le_bytes([seal[at], seal[at + 1], seal[at + 2], seal[at + 3]]);
-        if seal[..8] != *SEAL || seal[8..16] != self.generation.to_le_bytes() {
+        let seal = pages::with(PAGE, |bytes| {
+            self.read(last, bytes)?;
+            Ok::<_, io::Error>(bytes[..32].to_vec())
+        })?;
+        let own = seal[..8] == *SEAL
+            && record::long(&seal, 8) == self.home.directory
+            && record::word(&seal, 16) == self.home.generation;
+        let count = record::word(&seal, 20) as usize;
+        let first = (last as usize).checked_sub((count * ENTRY).div_ceil(PAGE));
+        let Some(first) = first.filter(|_| own) else {
+            return Ok(None);
+        };
+        let mut index = Pages::new((last as usize - first) * PAGE);
+        self.read(first as u32, index.bytes())?;
+        if record::sum([&*index.bytes(), &seal[..24]]) != record::long(&seal, 24) {
             return Ok(None);
         }
-        let (count, sum) = (word(16) as usize, word(20));
-        let length = count.saturating_mul(ENTRY).next_multiple_of(PAGE);
-        let Some(first) = u32::try_from(length / PAGE)
-            .ok()
-            .and_then(|index| last.checked_sub(index))
-        else {
-            return Ok(None);
+        let entries = index.bytes().chunks_exact(ENTRY).take(count).map(entry);
+        let entries: Vec<_> = entries.collect();
+        let within = |entry: &Entry| {
+            u64::from(entry.length) <= CHUNK_SIZE
+                && entry.page as usize + record::pages(entry.length) <= first
         };
-        let mut index = Pages::new(length);
-        self.read(first, index.bytes())?;
-        if record::sum(index.bytes()) != sum {
+        if !entries.iter().all(within) {
             return Ok(None);
         }
-        let entry = |bytes: &[u8]| {
-            let mut name = [0; 16];
-            name.copy_from_slice(&bytes[..16]);
-            Entry {
-                name: u128::from_le_bytes(name),
-                page: u32::from_le_bytes([bytes[16], bytes[17], bytes[18], bytes[19]]),
-                length: u32::from_le_bytes([bytes[20], bytes[21], bytes[22], bytes[23]]),
-            }
-        };
-        Ok(Some(
-            index
-                .bytes()
-                .chunks_exact(ENTRY)
-                .take(count)
-                .map(entry)
-                .collect(),
-        ))
+        Ok(Some(Found {
+            entries,
+            end: first,
+            sealed: true,
+            bytes: 0,
+        }))
     }
 
-    fn scan(&self, pages: u32) -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        let mut page = 0;
-        while page < pages {
-            let Some(head) = self.head(page)? else { break };
-            let next = u64::from(page) + record::pages(head.length) as u64;
-            if next > u64::from(pages) {
+    fn scan(&self, pages: u32) -> io::Result<Found> {
+        let mut found = Found::default();
+        while found.end < pages as usize {
+            let Some(head) = self.head(found.end as u32)? else {
+                break;
+            };
+            let next = found.end + record::pages(head.length);
+            if next > pages as usize {
                 break;
             }
-            entries.push(Entry {
+            found.entries.push(Entry {
                 name: head.name(),
-                page,
+                page: found.end as u32,
                 length: head.length,
+                tag: record::tag(&head.meta.etag),
             });
-            page = next as u32;
+            found.end = next;
         }
-        Ok(entries)
+        Ok(found)
     }
 
     /// Takes the file away; who reads from it reads on.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's own; not that it is gone already.
     pub fn delete(&self) -> io::Result<()> {
-        std::fs::remove_file(&self.path)
+        match std::fs::remove_file(self.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        let name = format!("{:08x}.{}", self.home.generation, self.ring.suffix());
+        self.directory.path.join(name)
+    }
+}
+
+fn entry(bytes: &[u8]) -> Entry {
+    Entry {
+        name: u128::from(record::long(bytes, 0)) | u128::from(record::long(bytes, 8)) << 64,
+        page: record::word(bytes, 16),
+        length: record::word(bytes, 20),
+        tag: u16::from_le_bytes([bytes[24], bytes[25]]),
     }
 }
 
@@ -245,24 +366,18 @@ pub fn index_pages(entries: usize) -> usize {
 
 /// Past the page cache where the file system allows it: what is cached in memory is kept by the memory tier, and what
 /// is written shall push nothing out.
-fn open(path: &Path, create: bool) -> io::Result<File> {
-    let with = |flags: OFlags| {
-        let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(create)
-            .create(create)
-            .truncate(create);
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    // A link in the directory is nobody's but an attacker's.
+    let flags = OFlags::NOFOLLOW;
+    let mut with = |flags: OFlags| {
         options
             .mode(0o600)
             .custom_flags(flags.bits() as i32)
             .open(path)
     };
-    match with(OFlags::DIRECT) {
+    match with(flags | OFlags::DIRECT) {
         // The file system has no such way (open(2), EINVAL).
-        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
-            with(OFlags::empty())
-        }
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => with(flags),
         opened => opened,
     }
 }

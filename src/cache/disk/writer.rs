@@ -1,4 +1,4 @@
-//! The one who writes: appends records to extents and makes room by giving up the oldest ones, in a thread of its own.
+//! The one who writes: appends records to extents and makes room by giving up the oldest ones.
 //!
 //! New records go to young extents, a tenth of the whole; when one of these is given up, what was read meanwhile moves
 //! to the old ones, and so does, when an old one is given up, what was read since it came there. So what is read once
@@ -6,30 +6,40 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use super::extent::{Entry, Extent, Pages, index_pages};
+use super::directory::Directory;
+use super::extent::{Entry, Extent, Found, Ring, index_pages};
 use super::index::Index;
+use super::pages::{self, Pages};
 use super::record::{self, Head, PAGE};
-use crate::cache::{Chunk, ChunkKey, SEGMENT_SIZE};
+use crate::cache::{CHUNK_SIZE, ChunkKey};
 use crate::object::ObjectMeta;
 
-/// The largest extent: large enough to be written in one go, small enough that giving one up is no event.
-const MAX_EXTENT: u64 = 64 << 20;
+/// Extents of a small cache: written in one go, and giving one up is no event.
+const EXTENT: u64 = 64 << 20;
 /// So many extents at least, or one would be a large part of the whole.
 const MIN_EXTENTS: u64 = 16;
+/// About so many at most: each is an open file.
+const MAX_EXTENTS: u64 = 1024;
 /// The part of the whole that is for what has not been read again.
-const YOUNG: usize = 10;
-/// Extents that may be begun while one is given up: one for what moves, one for what comes.
-const SPARE: usize = 2;
+const YOUNG: u64 = 10;
 
-/// Which extents a record goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ring {
-    Young,
-    Old,
+/// What is to be kept.
+pub struct Record<'a> {
+    /// Which chunk.
+    pub key: &'a ChunkKey,
+    /// What storage said of the object.
+    pub meta: &'a ObjectMeta,
+    /// When it did.
+    pub kept_at: SystemTime,
+    /// The chunk's bytes.
+    pub bytes: &'a [u8],
 }
+
+/// An extent that is no longer written, and how many bytes its file takes.
+type Sealed = (Arc<Extent>, u64);
 
 /// An extent that is being written.
 struct Open {
@@ -40,40 +50,80 @@ struct Open {
 
 /// The writer's own.
 pub struct Writer {
-    directory: PathBuf,
+    pub(super) directory: Arc<Directory>,
     index: Arc<Index>,
+    /// What all files together may take.
+    capacity: u64,
+    /// The same, or less where the disk has less.
+    limit: u64,
     /// In pages.
     extent_size: usize,
-    max_extents: usize,
-    next_generation: u64,
-    sealed: [VecDeque<Arc<Extent>>; 2],
+    next_generation: u32,
+    /// Oldest first.
+    sealed: [VecDeque<Sealed>; 2],
     open: [Option<Open>; 2],
+    /// What was given up and could not be deleted.
+    left: Vec<Sealed>,
     staging: Pages,
-    evicted: Box<dyn Fn(u64) + Send>,
+    evicted: Box<dyn Fn() + Send>,
 }
 
 impl Writer {
-    /// Goes on with what is in the directory, oldest first; `extents` are all of the old ring.
+    /// Goes on with what is in the directory, in the order of its generations.
     pub fn new(
-        directory: PathBuf,
+        directory: Arc<Directory>,
         capacity: u64,
         index: Arc<Index>,
-        extents: Vec<Arc<Extent>>,
-        evicted: Box<dyn Fn(u64) + Send>,
+        extents: Vec<(Arc<Extent>, Found)>,
+        evicted: Box<dyn Fn() + Send>,
     ) -> Self {
-        let extent_size = (capacity / MIN_EXTENTS).min(MAX_EXTENT) / PAGE as u64;
-        let max_extents = capacity / (extent_size * PAGE as u64).max(1);
-        let next_generation = extents.last().map_or(1, |extent| extent.generation + 1);
-        Self {
+        let extent_size = EXTENT
+            .max(capacity / MAX_EXTENTS)
+            .min(capacity / MIN_EXTENTS);
+        let last = extents
+            .last()
+            .map_or(0, |(extent, _)| extent.home.generation);
+        let mut writer = Self {
             directory,
             index,
-            extent_size: extent_size as usize,
-            max_extents: (max_extents as usize).max(SPARE + 2),
-            next_generation,
-            sealed: [VecDeque::new(), extents.into()],
+            capacity,
+            limit: capacity,
+            extent_size: (extent_size / PAGE as u64) as usize,
+            next_generation: last.saturating_add(1),
+            sealed: [VecDeque::new(), VecDeque::new()],
             open: [None, None],
-            staging: Pages::new(PAGE + SEGMENT_SIZE),
+            left: Vec::new(),
+            staging: Pages::new(PAGE + (CHUNK_SIZE as usize).next_multiple_of(PAGE)),
             evicted,
+        };
+        let newest = |ring| {
+            let of_ring = extents.iter().filter(|(extent, _)| extent.ring == ring);
+            of_ring.map(|(extent, _)| extent.home.generation).max()
+        };
+        let newest = [newest(Ring::Young), newest(Ring::Old)];
+        for (extent, found) in extents {
+            let is_newest = newest.contains(&Some(extent.home.generation));
+            writer.take_over(extent, found, is_newest);
+        }
+        writer.make_room(0);
+        writer
+    }
+
+    /// The newest of a ring is written on: restarts would otherwise leave many small ones. What a kill left without its
+    /// index gets one, so that the next start need not look for it.
+    fn take_over(&mut self, extent: Arc<Extent>, found: Found, is_newest: bool) {
+        let ring = extent.ring;
+        if (found.sealed && !is_newest) || extent.cut(found.end).is_err() {
+            self.sealed[ring as usize].push_back((extent, found.bytes));
+            return;
+        }
+        self.open[ring as usize] = Some(Open {
+            page: found.end,
+            entries: found.entries,
+            extent,
+        });
+        if !is_newest && let Err(error) = self.seal_up(ring as usize) {
+            tracing::debug!(%error, "an extent of the disk cache stays unsealed");
         }
     }
 
@@ -81,83 +131,90 @@ impl Writer {
     ///
     /// # Errors
     /// The system's own; what was begun is given up, what was written before stays.
-    pub fn keep(&mut self, key: &ChunkKey, chunk: &Chunk, meta: &ObjectMeta) -> io::Result<()> {
-        let segments: Vec<&[u8]> = chunk.bytes().chunks(SEGMENT_SIZE).collect();
+    pub fn keep(&mut self, record: &Record<'_>) -> io::Result<()> {
         // What is there already need not be written again.
-        let name = record::name(&key.version.location, key.index);
+        let name = record::name(&record.key.version.location, record.key.index);
+        let tag = record::tag(&record.meta.etag);
         if let Some((extent, entry)) = self.index.find(name)
-            && extent
-                .head(entry.page)?
-                .is_some_and(|head| head.key == *key)
+            && entry.tag == tag
+            && let Ok(Some(head)) = extent.head(entry.page)
+            && head.key == *record.key
         {
             return Ok(());
         }
-        self.append(Ring::Young, key, meta, &segments)
-    }
-
-    /// Seals what is being written, so that the next start need not look for it.
-    pub fn finish(&mut self) {
-        for ring in [Ring::Young, Ring::Old] {
-            if let Err(error) = self.seal(ring) {
-                tracing::debug!(%error, "an extent of the disk cache stays unsealed");
-            }
-        }
-    }
-
-    fn append(
-        &mut self,
-        ring: Ring,
-        key: &ChunkKey,
-        meta: &ObjectMeta,
-        segments: &[&[u8]],
-    ) -> io::Result<()> {
-        let length: usize = segments.iter().map(|segment| segment.len()).sum();
-        let pages = record::pages(length as u32);
-        let fits =
-            |open: &Open, size| open.page + pages + index_pages(open.entries.len() + 1) <= size;
+        let ring = Ring::Young;
+        let pages = record::pages(record.bytes.len() as u32);
         if pages + index_pages(1) > self.extent_size {
             return Ok(());
         }
-        if !self.open[ring as usize]
-            .as_ref()
-            .is_some_and(|open| fits(open, self.extent_size))
-        {
-            self.seal(ring)?;
-            if ring == Ring::Young {
-                self.make_room();
-            }
+        if !self.fits(ring, pages) {
+            self.seal_up(ring as usize)?;
+            self.make_room(1);
             self.begin(ring)?;
         }
-        let Some(open) = &mut self.open[ring as usize] else {
-            return Ok(());
-        };
-        let head = Head::new(open.extent.generation, key, meta, segments);
-        match write(&open.extent, open.page, &head, segments, &mut self.staging) {
-            Ok(false) => Ok(()),
-            Ok(true) => {
-                let entry = Entry {
-                    name: head.name(),
-                    page: open.page as u32,
-                    length: head.length,
-                };
-                open.page += pages;
-                open.entries.push(entry);
-                self.index.insert(open.extent.generation, entry);
-                Ok(())
-            }
-            Err(error) => {
-                // It may be full or broken: what is in it stays readable, nothing more is put there.
-                let given_up = self.open[ring as usize].take();
-                self.sealed[ring as usize].extend(given_up.map(|open| open.extent));
-                self.make_room();
-                Err(error)
+        self.append(ring, record)
+    }
+
+    /// How many bytes its files take at most.
+    pub fn bytes(&self) -> u64 {
+        let sealed = self.sealed.iter().flatten().chain(&self.left);
+        let sealed: u64 = sealed.map(|(_, bytes)| bytes).sum();
+        // One that was written on may be of a time when extents were larger.
+        let open = self.open.iter().flatten().map(|open| {
+            let pages = open.page + index_pages(open.entries.len());
+            (pages.max(self.extent_size) * PAGE) as u64
+        });
+        sealed + open.sum::<u64>()
+    }
+
+    /// The disk holds less than the capacity: no more than is there now, less an extent.
+    pub fn is_full(&mut self) {
+        let extent = self.extent_bytes();
+        self.limit = self.bytes().saturating_sub(extent).max(3 * extent);
+        self.make_room(0);
+    }
+
+    /// Seals what is being written, so that the next start need not look for it, and leaves the directory.
+    pub fn finish(mut self) {
+        for ring in [Ring::Young, Ring::Old] {
+            if let Err(error) = self.seal_up(ring as usize) {
+                tracing::debug!(%error, "an extent of the disk cache stays unsealed");
             }
         }
+        self.directory.leave();
+    }
+
+    /// Gives up everything.
+    pub fn purge(&mut self) {
+        self.index.clear();
+        let open = self.open.iter_mut().filter_map(Option::take);
+        let mut extents: Vec<Sealed> = open
+            .map(|open| (open.extent, self.extent_size as u64 * PAGE as u64))
+            .collect();
+        extents.extend(self.sealed.iter_mut().flat_map(std::mem::take));
+        self.left.append(&mut extents);
+        self.delete_what_is_left();
+    }
+
+    fn extent_bytes(&self) -> u64 {
+        (self.extent_size * PAGE) as u64
+    }
+
+    fn fits(&self, ring: Ring, pages: usize) -> bool {
+        self.open[ring as usize].as_ref().is_some_and(|open| {
+            open.page + pages + index_pages(open.entries.len() + 1) <= self.extent_size
+        })
     }
 
     fn begin(&mut self, ring: Ring) -> io::Result<()> {
-        let extent = Arc::new(Extent::create(&self.directory, self.next_generation)?);
-        self.next_generation += 1;
+        if self.bytes() + self.extent_bytes() > self.limit {
+            return Err(io::Error::other("there is no room to be made"));
+        }
+        let extent = Extent::create(&self.directory, self.next_generation, ring)?;
+        self.next_generation = self.next_generation.saturating_add(1);
+        // What was full may have room again: tried bit by bit.
+        self.limit = self.capacity.min(self.limit + self.extent_bytes() / 8);
+        let extent = Arc::new(extent);
         self.index.add(Arc::clone(&extent));
         self.open[ring as usize] = Some(Open {
             extent,
@@ -167,101 +224,154 @@ impl Writer {
         Ok(())
     }
 
-    fn seal(&mut self, ring: Ring) -> io::Result<()> {
-        let Some(open) = self.open[ring as usize].take() else {
+    /// Writes a record into the open extent of a ring, which has room for it.
+    fn append(&mut self, ring: Ring, record: &Record<'_>) -> io::Result<()> {
+        let Some(open) = &mut self.open[ring as usize] else {
             return Ok(());
         };
-        self.sealed[ring as usize].push_back(Arc::clone(&open.extent));
-        open.extent.seal(open.page as u32, &open.entries)
+        let Record {
+            key,
+            meta,
+            kept_at,
+            bytes,
+        } = *record;
+        let head = Head::new(open.extent.home, key, meta, kept_at, bytes);
+        match open
+            .extent
+            .append(open.page, &head, bytes, &mut self.staging)
+        {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                let entry = Entry {
+                    name: head.name(),
+                    page: open.page as u32,
+                    length: head.length,
+                    tag: record::tag(&head.meta.etag),
+                };
+                open.page += record::pages(head.length);
+                open.entries.push(entry);
+                self.index.insert(open.extent.home.generation, &[entry]);
+                Ok(())
+            }
+            Err(error) => {
+                self.abandon(ring);
+                Err(error)
+            }
+        }
     }
 
-    /// Gives up extents until there is room to begin [`SPARE`] of them.
-    fn make_room(&mut self) {
-        while self.count(Ring::Young) + self.count(Ring::Old) + SPARE > self.max_extents {
-            let young = self.count(Ring::Young) > (self.max_extents / YOUNG).max(1);
-            let (first, second) = if young {
+    /// Nothing more is put where a write failed; what is there stays readable.
+    fn abandon(&mut self, ring: Ring) {
+        let Some(open) = self.open[ring as usize].take() else {
+            return;
+        };
+        let bytes = match open.extent.cut(open.page) {
+            Ok(()) => (open.page * PAGE) as u64,
+            Err(_) => self.extent_bytes(),
+        };
+        if open.entries.is_empty() {
+            self.index.remove(open.extent.home.generation, Some(&[]));
+            self.left.push((open.extent, bytes));
+            self.delete_what_is_left();
+        } else {
+            self.sealed[ring as usize].push_back((open.extent, bytes));
+        }
+    }
+
+    fn seal_up(&mut self, ring: usize) -> io::Result<()> {
+        let Some(open) = self.open[ring].take() else {
+            return Ok(());
+        };
+        let sealed = open.extent.seal(open.page, &open.entries);
+        let pages = match sealed {
+            Ok(()) => open.page + index_pages(open.entries.len()),
+            // How much of it was written is not known.
+            Err(_) => self.extent_size.max(open.page),
+        };
+        self.sealed[ring].push_back((open.extent, (pages * PAGE) as u64));
+        sealed
+    }
+
+    /// Gives up extents until so many can be begun, and one more for what moves from those that are given up later.
+    fn make_room(&mut self, extents: u64) {
+        self.delete_what_is_left();
+        let spare = if extents == 0 {
+            0
+        } else {
+            (extents + 1) * self.extent_bytes()
+        };
+        while self.bytes() + spare > self.limit {
+            let young: u64 = self.sealed[Ring::Young as usize]
+                .iter()
+                .map(|(_, bytes)| bytes)
+                .sum();
+            let (first, second) = if young > self.limit / YOUNG {
                 (Ring::Young, Ring::Old)
             } else {
                 (Ring::Old, Ring::Young)
             };
             let oldest = self.sealed[first as usize].pop_front();
-            let Some(oldest) = oldest.or_else(|| self.sealed[second as usize].pop_front()) else {
+            let oldest = oldest.or_else(|| self.sealed[second as usize].pop_front());
+            let Some((extent, bytes)) = oldest else {
                 return;
             };
-            self.give_up(&oldest);
+            // Counted until it is deleted.
+            self.left.push((Arc::clone(&extent), bytes));
+            self.give_up(&extent);
+            self.delete_what_is_left();
         }
-    }
-
-    fn count(&self, ring: Ring) -> usize {
-        self.sealed[ring as usize].len() + usize::from(self.open[ring as usize].is_some())
     }
 
     fn give_up(&mut self, extent: &Arc<Extent>) {
-        let entries = extent.entries().unwrap_or_default();
+        let entries = extent.find().ok().map(|found| found.entries);
         let mut left = self.extent_size / 2;
-        for entry in &entries {
+        for entry in entries.iter().flatten() {
             let pages = record::pages(entry.length);
-            if pages <= left && self.index.is_used(extent.generation, entry) {
+            if pages <= left && self.index.is_used(extent.home.generation, entry) {
                 left -= pages;
                 if let Err(error) = self.move_on(extent, entry) {
-                    tracing::debug!(%error, "a record of the disk cache is lost");
+                    tracing::debug!(%error, "what moves in the disk cache is lost");
+                    break;
                 }
             }
         }
-        let lost = self.index.remove(extent.generation, &entries);
+        let lost = self
+            .index
+            .remove(extent.home.generation, entries.as_deref());
         for _ in 0..lost {
-            (self.evicted)(0);
+            (self.evicted)();
         }
-        if let Err(error) = extent.delete() {
-            tracing::debug!(%error, "an extent of the disk cache cannot be deleted");
-        }
+    }
+
+    fn delete_what_is_left(&mut self) {
+        self.left.retain(|(extent, _)| {
+            let deleted = extent.delete();
+            if let Err(error) = &deleted {
+                tracing::debug!(%error, "an extent of the disk cache cannot be deleted");
+            }
+            deleted.is_err()
+        });
     }
 
     /// Copies a record to the old ring.
     fn move_on(&mut self, extent: &Extent, entry: &Entry) -> io::Result<()> {
-        let Some(head) = extent.head(entry.page)? else {
-            return Ok(());
-        };
-        let length = head.length as usize;
-        let mut pages = Pages::new(length.next_multiple_of(PAGE));
-        extent.read(entry.page + 1, pages.bytes())?;
-        let segments: Vec<&[u8]> = pages.bytes()[..length].chunks(SEGMENT_SIZE).collect();
-        let whole = segments
-            .iter()
-            .enumerate()
-            .all(|(number, bytes)| head.vouches(number, bytes));
-        if !whole {
-            return Ok(());
-        }
-        self.append(Ring::Old, &head.key, &head.meta, &segments)
+        pages::with(record::pages(entry.length) * PAGE, |pages| {
+            extent.read(entry.page, pages)?;
+            let bytes = &pages[PAGE..][..entry.length as usize];
+            let Some(head) = extent.decode(pages).filter(|head| head.vouches(bytes)) else {
+                return Ok(());
+            };
+            if !self.fits(Ring::Old, record::pages(entry.length)) {
+                self.seal_up(Ring::Old as usize)?;
+                self.begin(Ring::Old)?;
+            }
+            let record = Record {
+                key: &head.key,
+                meta: &head.meta,
+                kept_at: head.kept_at,
+                bytes,
+            };
+            self.append(Ring::Old, &record)
+        })
     }
-}
-
-/// Writes a record; `false` where its head does not fit.
-fn write(
-    extent: &Extent,
-    page: usize,
-    head: &Head,
-    segments: &[&[u8]],
-    staging: &mut Pages,
-) -> io::Result<bool> {
-    let staging = staging.bytes();
-    let Ok(first) = <&mut [u8; PAGE]>::try_from(&mut staging[..PAGE]) else {
-        return Ok(false);
-    };
-    if !head.encode(first) {
-        return Ok(false);
-    }
-    // The head goes out with the first segment: one write for a small object.
-    let (mut at, mut begun) = (page, PAGE);
-    for segment in segments {
-        let end = begun + segment.len();
-        staging[begun..end].copy_from_slice(segment);
-        let whole = end.next_multiple_of(PAGE);
-        staging[end..whole].fill(0);
-        extent.write(at as u32, &staging[..whole])?;
-        at += whole / PAGE;
-        begun = 0;
-    }
-    Ok(true)
 }

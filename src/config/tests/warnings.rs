@@ -61,3 +61,53 @@ fn label_studios_document_root_beside_a_local_storage_is_warned_about() {
         assert_eq!(found, warned, "{warnings:?}");
     }
 }
+
+#[test]
+fn a_database_that_anybody_could_answer_for_and_a_plain_password_are_warned_about() {
+    const URL: &str = "access.postgres.url";
+    for (url, weak, plain) in [
+        ("postgres://u@db/d", true, false),
+        ("postgres://u:p@db/d?sslmode=verify-full", false, true),
+        ("postgres://u:p@127.0.0.1/d", false, true),
+        ("postgres:///d?host=/run/postgresql&user=u", false, false),
+    ] {
+        let source = format!("[access]\nsource = \"postgres\"\npostgres = {{ url = \"{url}\" }}");
+        let warnings = warnings(&SMALL.replace("[access]", &source), &[]);
+        let said = |what: &str| {
+            let mut warnings = warnings.iter();
+            warnings.any(|it| it.contains(URL) && it.contains(what))
+        };
+        assert_eq!(said("verify-full"), weak, "{warnings:?}");
+        assert_eq!(said("plain text"), plain, "{warnings:?}");
+        assert!(
+            !warnings.iter().any(|it| it.contains("u:p")),
+            "{warnings:?}"
+        );
+    }
+}
+
+#[test]
+fn a_databases_url_and_password_come_by_reference_as_other_secrets_do() {
+    let source = "[access]\nsource = \"postgres\"\nmax_age = \"1h\"\n\
+                  postgres = { url = { env = \"URL\" }, password = { env = \"PASSWORD\" }, connections = 3 }";
+    let text = SMALL
+        .replace("[access]", source)
+        .replace("file = \"projects.toml\"", "");
+    let variables = [
+        ("URL", "postgres://u@db,db2/d?sslmode=verify-full"),
+        ("PASSWORD", "hidden"),
+    ];
+    let loaded = load_text(&text, &variables).expect("it loads");
+    let database = loaded.config.access.postgres().expect("the source");
+    assert_eq!(database.server.get_password(), Some(&b"hidden"[..]));
+    assert_eq!(
+        (database.server.get_hosts().len(), database.connections),
+        (2, 3)
+    );
+    assert!(!format!("{:?}", loaded.config.access).contains("hidden"));
+    assert!(
+        !loaded.warnings.iter().any(|it| it.contains("access.")),
+        "{:?}",
+        loaded.warnings
+    );
+}

@@ -120,7 +120,7 @@ impl Setup {
             .unwrap_or_else(|error| panic!("{error}"));
         let client = Client::new(format!("http://{}", running.local_addr()));
         Gateway {
-            running,
+            running: Some(running),
             client,
             directory,
         }
@@ -129,7 +129,8 @@ impl Setup {
 
 /// A running gateway; it stops when it is dropped, and what it wrote is searched for secrets.
 pub struct Gateway {
-    running: lockgate::app::Running,
+    /// None once it was stopped.
+    running: Option<lockgate::app::Running>,
     client: Client,
     directory: TempDir,
 }
@@ -142,18 +143,22 @@ impl Drop for Gateway {
 
 impl Gateway {
     pub fn address(&self) -> SocketAddr {
-        self.running.local_addr()
+        self.running().local_addr()
     }
 
     /// Reads the configuration again; false where a mistake keeps the old one.
     pub async fn reload(&self) -> bool {
-        self.running.reload().await
+        self.running().reload().await
     }
 
     /// A client of the admin listener.
     pub fn admin(&self) -> Client {
-        let address = self.running.admin_addr().expect("an admin listener");
+        let address = self.running().admin_addr().expect("an admin listener");
         Client::new(format!("http://{address}"))
+    }
+
+    fn running(&self) -> &lockgate::app::Running {
+        self.running.as_ref().expect("it runs")
     }
 
     pub fn client(&self) -> &Client {
@@ -168,6 +173,13 @@ impl Gateway {
     /// A HEAD by anna.
     pub fn head(&self, path: impl AsRef<str>) -> Ask {
         self.client.head(path).by("anna")
+    }
+
+    /// Stops it as SIGTERM does: what is to be written is written.
+    pub async fn stop(mut self) {
+        if let Some(running) = self.running.take() {
+            running.drain().await;
+        }
     }
 
     /// The directory of its files.

@@ -17,6 +17,7 @@ pub mod label_studio;
 pub mod moody;
 pub mod moto;
 pub mod nginx;
+pub mod postgres;
 pub mod process;
 pub mod raw;
 pub mod redis;

@@ -120,7 +120,7 @@ impl MoodyHouse {
             storages: lockgate::app::storage_rules(&config),
             reader: Reader::new(
                 stores.collect::<HashMap<_, _>>(),
-                Shelf::new(Arc::new(memory), metrics.clone()),
+                Shelf::new(Arc::new(memory), None, metrics.clone()),
                 config.content.clone(),
             ),
             limits: Arc::new(Limits::new(Whose::Annotator, &config.server.limits)),

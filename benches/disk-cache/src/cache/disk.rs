@@ -1,0 +1,1 @@
+../../../../src/cache/disk.rs
