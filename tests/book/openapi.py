@@ -124,7 +124,8 @@ def routes(document: dict) -> list[str]:
     code = (ROOT / "src/serve/request.rs").read_text().split("pub fn allow")[0]
     words = set(re.findall(r'is\(\w+, "([\w-]+)"\)', code))
     admin = (ROOT / "src/serve/admin.rs").read_text().split("#[cfg(test)]")[0]
-    paths = set(re.findall(r'^\s+"(/[\w/]+)" if', admin, re.M))
+    arms = re.findall(r'^\s+((?:"/[\w/]+"(?: \| )?)+)(?: if| =>)', admin, re.M)
+    paths = {path for arm in arms for path in re.findall(r'"([^"]+)"', arm)}
     documented = set(document["paths"])
     own = {path for path in documented if "servers" not in document["paths"][path]}
     said = {word for path in own for word in path.strip("/").split("/") if not word.startswith("{")}
