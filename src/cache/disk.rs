@@ -173,8 +173,10 @@ impl DiskCache {
                 shared.is_damaged(&extent, &entry);
                 return None;
             };
-            // So it may still.
+            // So it may still: of two versions with one tag. While it counted as the one that is asked for, that one
+            // would never be kept.
             if head.key != *key {
+                shared.index.forget(extent.home.generation, &entry);
                 return None;
             }
             shared.index.used(name);

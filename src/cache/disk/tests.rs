@@ -167,6 +167,25 @@ fn a_new_version_takes_the_place_of_the_old_one() {
 }
 
 #[test]
+fn a_version_whose_tag_is_anothers_is_kept_once_it_was_looked_for() {
+    let disk = Disk::new(64 << 20);
+    let cache = disk.open();
+    let (first, _) = described("k", 0, 1);
+    let tag = record::tag(&first.version.etag);
+    let same = |length: &u64| record::tag(&described("k", 0, *length).0.version.etag) == tag;
+    let length = (2..4_000_000).find(same).expect("a tag is two bytes long");
+    keep_now(&cache, "k", 1);
+    let (second, meta) = described("k", 0, length);
+    assert!(cache.has(&second), "as far as its tag tells");
+    assert_eq!(cache.read(&second, <[u8]>::to_vec), None);
+    assert!(!cache.has(&second), "it is no longer taken to be there");
+    cache.keep(&second, bytes("k", 9).into(), &Arc::new(meta), kept_at());
+    settle(&cache);
+    assert_eq!(cache.read(&second, <[u8]>::to_vec), Some(bytes("k", 9)));
+    assert_eq!(disk.damaged(), 0);
+}
+
+#[test]
 fn what_was_not_sealed_is_found_up_to_the_record_that_was_torn_and_written_on() {
     let disk = Disk::new(64 << 20);
     let cache = disk.open();
