@@ -56,6 +56,14 @@ impl Directory {
 }
 
 impl Directory {
+    /// What was deleted stays so, whatever happens to the machine.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
     /// It is another's to take from here on.
     pub fn leave(&self) {
         if let Err(error) = flock(&self.lock, FlockOperation::Unlock) {

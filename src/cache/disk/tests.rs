@@ -328,6 +328,23 @@ fn a_purge_leaves_nothing_and_nothing_that_waited_comes_after_it() {
 }
 
 #[test]
+fn a_purge_before_the_directory_can_be_opened_holds_once_it_is() {
+    let disk = Disk::new(64 << 20);
+    let first = disk.open();
+    keep_now(&first, "k", 50_000);
+    let second = disk.open();
+    assert_eq!(second.purge(), 0, "the first one has it");
+    drop(first);
+    while second.shared.writer().is_none() {
+        std::thread::yield_now();
+    }
+    assert_eq!((second.len(), second.bytes()), (0, 0));
+    assert!(disk.files().is_empty());
+    keep_now(&second, "after", 5);
+    assert!(read(&second, "after", 5).is_some());
+}
+
+#[test]
 fn its_files_are_for_this_user_alone() {
     use std::os::unix::fs::PermissionsExt;
     let disk = Disk::new(64 << 20);

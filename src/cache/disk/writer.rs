@@ -194,6 +194,9 @@ impl Writer {
         extents.extend(self.sealed.iter_mut().flat_map(std::mem::take));
         self.left.append(&mut extents);
         self.delete_what_is_left();
+        if let Err(error) = self.directory.sync() {
+            tracing::warn!(%error, "what was given up of the disk cache may come back if the machine fails now");
+        }
     }
 
     fn extent_bytes(&self) -> u64 {
