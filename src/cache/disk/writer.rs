@@ -213,8 +213,16 @@ impl Writer {
         if self.bytes() + self.extent_bytes() > self.limit {
             return Err(io::Error::other("there is no room to be made"));
         }
-        let extent = Extent::create(&self.directory, self.next_generation, ring)?;
-        self.next_generation = self.next_generation.saturating_add(1);
+        let extent = loop {
+            let generation = self.next_generation;
+            self.next_generation = generation.saturating_add(1);
+            match Extent::create(&self.directory, generation, ring) {
+                // Another's file, or one that could not be opened at the start: there are so many of these and no more.
+                Err(error)
+                    if error.kind() == io::ErrorKind::AlreadyExists && generation < u32::MAX => {}
+                created => break created?,
+            }
+        };
         // What was full may have room again: tried bit by bit.
         self.limit = self.capacity.min(self.limit + self.extent_bytes() / 8);
         let extent = Arc::new(extent);
