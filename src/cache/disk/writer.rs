@@ -334,9 +334,10 @@ impl Writer {
     }
 
     fn give_up(&mut self, extent: &Arc<Extent>) {
-        let entries = extent.find().ok().map(|found| found.entries);
+        let found = extent.find().ok();
+        let entries = found.as_ref().map(|found| &*found.entries);
         let mut left = self.extent_size / 2;
-        for entry in entries.iter().flatten() {
+        for entry in entries.into_iter().flatten() {
             let pages = record::pages(entry.length);
             if pages <= left && self.index.is_used(extent.home.generation, entry) {
                 left -= pages;
@@ -346,9 +347,10 @@ impl Writer {
                 }
             }
         }
-        let lost = self
-            .index
-            .remove(extent.home.generation, entries.as_deref());
+        // Without its index some may not have been found, behind one that is damaged.
+        let is_all = found.as_ref().is_some_and(|found| found.sealed);
+        let entries = entries.filter(|_| is_all);
+        let lost = self.index.remove(extent.home.generation, entries);
         for _ in 0..lost {
             (self.evicted)();
         }
