@@ -241,10 +241,16 @@ impl DiskCache {
 
     /// Writes what waits, and ends. Blocks, no longer than two seconds.
     pub fn close(&self) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.take().is_none() {
+        // Not held while this waits: who keeps a chunk meanwhile is not held up, and keeps none.
+        let queue = self
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if queue.is_none() {
             return;
         }
+        drop(queue);
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody sends; that the thread has ended is told by its end of the channel.
         if ended.recv_timeout(END) == Err(RecvTimeoutError::Timeout) {
