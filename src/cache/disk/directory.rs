@@ -94,9 +94,14 @@ fn check_owner(path: &Path) -> io::Result<()> {
     if owner != geteuid().as_raw() && owner != 0 {
         return refused("it is another user's; name a directory of this user's own");
     }
-    let of_group = || group == getegid().as_raw() || getgroups().is_ok_and(|of| of.iter().any(|of| of.as_raw() == group));
+    let of_group = || {
+        group == getegid().as_raw()
+            || getgroups().is_ok_and(|of| of.iter().any(|of| of.as_raw() == group))
+    };
     if mode & 0o002 != 0 || (mode & 0o020 != 0 && !of_group()) {
-        return refused("others may write to it; name a directory below it, or take that right away");
+        return refused(
+            "others may write to it; name a directory below it, or take that right away",
+        );
     }
     Ok(())
 }
@@ -110,7 +115,8 @@ fn check_use(path: &Path) -> io::Result<()> {
         }
     }
     // A new file system has this one.
-    let is_foreign = |file: &io::Result<DirEntry>| !matches!(file, Ok(file) if file.file_name() == "lost+found");
+    let is_foreign =
+        |file: &io::Result<DirEntry>| !matches!(file, Ok(file) if file.file_name() == "lost+found");
     if std::fs::read_dir(path)?.any(|file| is_foreign(&file)) {
         let why = "it holds other files and no disk cache; name a directory of its own";
         return Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, why));
