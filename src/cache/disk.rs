@@ -13,7 +13,7 @@ mod shared;
 mod writer;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -217,6 +217,11 @@ impl DiskCache {
         writer.purge();
         shared.bytes.store(writer.bytes(), Ordering::Release);
         before - writer.bytes()
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.shared.config.path
     }
 
     /// What its files take, in bytes.
