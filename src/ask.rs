@@ -167,6 +167,11 @@ pub struct Asker {
 }
 
 impl Asker {
+    /// Which service it asks.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// For the service at `base`, whose path is kept before every question's.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use super::status::Status;
 use super::{Source, StartError, sandbox};
 use crate::authority::file::FileAuthority;
 use crate::cache::disk::DiskCache;
-use crate::config::Config;
+use crate::config::{Config, served_by};
 use crate::content::Shelf;
 use crate::serve::ServerConfig;
 use crate::serve::exchange::Recorder;
@@ -182,6 +182,15 @@ impl House {
         let read = move || read.map_or(named, |loaded| sandbox::read_from(&loaded));
         sandbox::say_what_is_out_of_reach(read).await;
         let loaded = loaded?;
+        if let Some(disk) = self.disk.clone() {
+            let storages = loaded.config.storages.clone();
+            // Where the disk cache is, until the next start, whatever the new configuration says.
+            let look = move || served_by(disk.path(), &storages).map(|storage| storage.id.clone());
+            let served = tokio::task::spawn_blocking(look).await;
+            if let Some(storage) = served.map_err(|_| StartError::Interrupted)? {
+                return Err(StartError::DiskBelow(storage));
+            }
+        }
         for key in needs_restart(&in_force.loaded.config, &loaded.config) {
             tracing::warn!("{key} has changed: that takes effect at the next start");
         }

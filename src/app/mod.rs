@@ -119,6 +119,11 @@ pub enum StartError {
     /// A storage cannot be reached for a reason that lies here.
     #[error("storage {0}: {1}")]
     Storage(StorageId, HttpClientError),
+    /// A storage would serve what the disk cache keeps.
+    #[error(
+        "the disk cache, which stays where it is until the next start, lies below the root of storage {0}"
+    )]
+    DiskBelow(StorageId),
     /// The storage that Label Studio signs for cannot be reached for a reason that lies here.
     #[error("access.label_studio: {0}")]
     LabelStudio(HttpClientError),

@@ -2,17 +2,26 @@
 //!
 //! What is cached stands under it, on disk over restarts. Whatever may change what a key names, or who may read it,
 //! makes another number; a secret does not, for nothing derived from one may lie on disk, and whom it belongs to is
-//! named by what stands beside it: a key's id, an account, a user.
+//! named by what stands beside it: a key's id, an account, an application. Beside a Databricks token or a Google user's
+//! nothing does: whoever is taken to another user's gives the storage another id, or has the cache purged.
 
 use std::fmt::Write;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use url::form_urlencoded;
 
 use super::config::{
     AzureApplication, AzureConfig, AzureCredentials, AzureIdentity, BackendConfig,
     DatabricksConfig, DatabricksIdentity, GcsConfig, RedisConfig, S3Config,
 };
 use super::gcs::identity::{Identity, SubjectSource};
+
+/// The fields of a shared access signature that say what it is for and who delegated it
+/// (<https://learn.microsoft.com/rest/api/storageservices/create-service-sas>); named here one by one, so that no other
+/// can bring a secret in.
+const SAS_FIELDS: [&str; 13] = [
+    "saoid", "sdd", "ses", "si", "sip", "skoid", "sktid", "sp", "spr", "sr", "srt", "ss", "suoid",
+];
 
 /// The number; `prefix` is the storage's own.
 pub fn epoch(config: &BackendConfig, prefix: &str) -> u64 {
@@ -71,7 +80,7 @@ impl Names {
         self.maybe(azure.endpoint.as_ref().map(|url| url.as_str()));
         match &azure.credentials {
             AzureCredentials::AccountKey(_) => self.add("account key"),
-            AzureCredentials::Sas(_) => self.add("sas"),
+            AzureCredentials::Sas(query) => self.sas(query.expose()),
             AzureCredentials::Identity(AzureIdentity::ServicePrincipal { application, .. }) => {
                 self.application("service principal", application);
             }
@@ -93,6 +102,18 @@ impl Names {
                 self.all(["app service", endpoint.as_str()]);
                 self.maybe(client_id.as_deref());
             }
+        }
+    }
+
+    /// What it is for and who delegated it, and neither its signature nor its times.
+    fn sas(&mut self, query: &str) {
+        self.add("sas");
+        let mut fields: Vec<_> = form_urlencoded::parse(query.as_bytes())
+            .filter(|(name, _)| SAS_FIELDS.contains(&&**name))
+            .collect();
+        fields.sort_unstable();
+        for (name, value) in &fields {
+            self.all([&**name, &**value]);
         }
     }
 
@@ -130,6 +151,8 @@ impl Names {
                     SubjectSource::Aws(aws) => {
                         let key = aws.access_key.as_ref();
                         self.maybe(key.map(|key| key.access_key_id.as_str()));
+                        self.maybe(aws.url.as_deref());
+                        self.add(&aws.regional_cred_verification_url);
                     }
                 }
             }
@@ -243,5 +266,49 @@ mod tests {
             epoch(&BackendConfig::Azure(Box::new(azure)), "")
         };
         assert_eq!(azure("one"), azure("two"));
+    }
+
+    #[test]
+    fn a_shared_access_signature_is_told_by_what_it_is_for_and_not_by_its_signature() {
+        let sas = |query: &str| {
+            let azure = AzureConfig {
+                account: "a".into(),
+                container: "c".into(),
+                endpoint: None,
+                credentials: AzureCredentials::Sas(Secret::new(query)),
+                ca_file: None,
+            };
+            epoch(&BackendConfig::Azure(Box::new(azure)), "")
+        };
+        let first = sas("sp=rl&sr=c&skoid=anna&se=2026-11-22&sig=one");
+        assert_eq!(first, sas("sr=c&skoid=anna&se=2027-11-22&sp=rl&sig=two"));
+        for other in ["sp=r&sr=c&skoid=anna", "sp=rl&sr=c&skoid=ben", "sp=rl&sr=c"] {
+            assert_ne!(first, sas(&format!("{other}&se=2026-11-22&sig=one")));
+        }
+    }
+
+    #[test]
+    fn an_aws_role_without_keys_is_told_by_where_its_credentials_come_from() {
+        let external = |url: &str| {
+            let json = serde_json::json!({
+                "type": "external_account",
+                "audience": "//iam.googleapis.com/p",
+                "subject_token_type": "urn:ietf:params:aws:token-type:aws4_request",
+                "token_url": "https://sts.googleapis.com/v1/token",
+                "credential_source": {
+                    "environment_id": "aws1",
+                    "url": url,
+                    "region_url": "http://169.254.169.254/latest/meta-data/placement/availability-zone",
+                    "regional_cred_verification_url": "https://sts.{region}.amazonaws.com?Action=GetCallerIdentity",
+                },
+            });
+            let identity = Identity::parse(&json.to_string(), &Default::default());
+            let mut names = Names::default();
+            names.identity(&identity.expect("it is one"));
+            names.0
+        };
+        let roles = "latest/meta-data/iam/security-credentials";
+        let first = external(&format!("http://169.254.169.254/{roles}"));
+        assert_ne!(first, external(&format!("http://169.254.170.2/{roles}")));
     }
 }

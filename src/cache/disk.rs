@@ -13,7 +13,7 @@ mod shared;
 mod writer;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -173,8 +173,10 @@ impl DiskCache {
                 shared.is_damaged(&extent, &entry);
                 return None;
             };
-            // So it may still.
+            // So it may still: of two versions with one tag. While it counted as the one that is asked for, that one
+            // would never be kept.
             if head.key != *key {
+                shared.index.forget(extent.home.generation, &entry);
                 return None;
             }
             shared.index.used(name);
@@ -217,6 +219,11 @@ impl DiskCache {
         before - writer.bytes()
     }
 
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.shared.config.path
+    }
+
     /// What its files take, in bytes.
     pub fn bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::Acquire)
@@ -239,10 +246,16 @@ impl DiskCache {
 
     /// Writes what waits, and ends. Blocks, no longer than two seconds.
     pub fn close(&self) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.take().is_none() {
+        // Not held while this waits: who keeps a chunk meanwhile is not held up, and keeps none.
+        let queue = self
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if queue.is_none() {
             return;
         }
+        drop(queue);
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody sends; that the thread has ended is told by its end of the channel.
         if ended.recv_timeout(END) == Err(RecvTimeoutError::Timeout) {

@@ -16,6 +16,7 @@
 
 mod access;
 mod auth;
+mod disk;
 mod environment;
 mod raw;
 mod reader;
@@ -45,6 +46,7 @@ use crate::project::Delivery;
 use crate::serve::{DeliveryConfig, ServerConfig};
 use crate::telemetry::{AuditConfig, OtlpConfig};
 
+pub use disk::served_by;
 use reader::Reader;
 
 /// A whole configuration that holds together.
@@ -239,7 +241,7 @@ fn compose(reader: &mut Reader<'_>, root: raw::Root) -> Option<Config> {
     }
     let (cache, disk, content) = cache?;
     if let Some(disk) = &disk {
-        sections::check_disk(reader, disk, &storages);
+        disk::check(reader, disk, &storages);
     }
     Some(Config {
         server: server?,

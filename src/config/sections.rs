@@ -10,8 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::raw;
 use super::reader::Reader;
-use super::{AccessLog, LogConfig, StorageConfig};
-use crate::backend::config::BackendConfig;
+use super::{AccessLog, LogConfig};
 use crate::cache::CacheConfig;
 use crate::cache::disk::{DiskConfig, MIN_CAPACITY};
 use crate::content::ContentConfig;
@@ -281,22 +280,6 @@ fn disk(reader: &mut Reader<'_>, written: &raw::Disk) -> DiskConfig {
         reader.problem("cache.disk.path", message);
     }
     DiskConfig { path, capacity }
-}
-
-/// Whoever may see a local storage would be served what the cache keeps of all the others.
-pub fn check_disk(reader: &mut Reader<'_>, disk: &DiskConfig, storages: &[StorageConfig]) {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let inside = storages.iter().find(|storage| match &storage.backend {
-        BackendConfig::Local(local) => real(&disk.path).starts_with(real(&local.root)),
-        _ => false,
-    });
-    if let Some(storage) = inside {
-        let message = format!(
-            "lies below the root of the storage {:?}, which would serve it; name a directory outside",
-            storage.id.as_str()
-        );
-        reader.problem("cache.disk.path", message);
-    }
 }
 
 /// `[delivery]`, and the life of presigned URLs for storages that set none.

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use futures_util::StreamExt;
@@ -18,7 +19,7 @@ use super::window::Window;
 use super::windows::Windows;
 use crate::backend::retry::{MAX_TRIES, Tries, pause};
 use crate::backend::{Backend, BackendError, ByteStream, Call, Condition, Conditional, Fetched};
-use crate::cache::{Chunk, ChunkKey, ChunkStore, Growing};
+use crate::cache::{CHUNK_SIZE, Chunk, ChunkKey, ChunkStore, Growing};
 use crate::object::{ObjectMeta, ObjectVersion};
 use crate::telemetry::TraceContext;
 
@@ -91,6 +92,24 @@ struct Writer<'a> {
     chunks: &'a dyn ChunkStore,
     growing: Option<Growing>,
     position: u64,
+    below: &'a Below,
+}
+
+/// Which chunks of a window came from the tier below: for these storage has not vouched again.
+#[derive(Default)]
+struct Below(AtomicU32);
+
+// One bit for each.
+const _: () = assert!(plan::WINDOW_SIZE / CHUNK_SIZE <= u32::BITS as u64);
+
+impl Below {
+    fn add(&self, number: u64) {
+        self.0.fetch_or(1 << number, Ordering::Relaxed);
+    }
+
+    fn has(&self, number: u64) -> bool {
+        self.0.load(Ordering::Relaxed) & 1 << number != 0
+    }
 }
 
 impl Writer<'_> {
@@ -121,10 +140,13 @@ impl Writer<'_> {
 
     /// Takes in the chunk that comes next, whole; `false` where it is not as long as it must be.
     fn take(&mut self, chunk: Chunk) -> bool {
-        let range = plan::chunk_range(plan::chunk_index(self.position), self.window.range().end);
+        let window = self.window.range();
+        let index = plan::chunk_index(self.position);
+        let range = plan::chunk_range(index, window.end);
         if chunk.len() != range.end - range.start {
             return false;
         }
+        self.below.add(index - plan::chunk_index(window.start));
         self.position = range.end;
         self.window.complete(chunk);
         true
@@ -141,12 +163,13 @@ impl Fetch {
     pub async fn run(self, filling: Filling, first: Option<Begun>) {
         let window = &filling.window;
         let begun_at = SystemTime::now();
+        let below = Below::default();
         let outcome = tokio::select! {
             biased;
             () = window.given_up() => None,
-            outcome = self.fill(window, first) => Some(outcome),
+            outcome = self.fill(window, first, &below) => Some(outcome),
         };
-        self.keep(window, &outcome, begun_at);
+        self.keep(window, &outcome, begun_at, &below);
         match outcome {
             Some(Ok(())) => {
                 window.finish();
@@ -165,21 +188,29 @@ impl Fetch {
         window: &Window,
         outcome: &Option<Result<(), BackendError>>,
         begun_at: SystemTime,
+        below: &Below,
     ) {
         if matches!(outcome, Some(Err(BackendError::Protocol(_)))) {
             return;
         }
         let first = plan::chunk_index(window.range().start);
-        for (index, chunk) in (first..).zip(window.chunks()) {
-            let key = self.key(index);
-            self.lower.keep(&key, &chunk, &self.meta, begun_at);
+        for (number, chunk) in (0..).zip(window.chunks()) {
+            let key = self.key(first + number);
+            if !below.has(number) {
+                self.lower.keep(&key, &chunk, &self.meta, begun_at);
+            }
             self.chunks.put(key, chunk);
         }
     }
 
     /// Fills what is missing of the window: from the tier below chunk by chunk as long as that has them, then from
     /// storage.
-    async fn fill(&self, window: &Window, first: Option<Begun>) -> Result<(), BackendError> {
+    async fn fill(
+        &self,
+        window: &Window,
+        first: Option<Begun>,
+        below: &Below,
+    ) -> Result<(), BackendError> {
         let mut tries = first
             .as_ref()
             .map_or_else(Tries::default, |first| first.tries.clone());
@@ -189,6 +220,7 @@ impl Fetch {
             chunks: &*self.chunks,
             growing: None,
             position: window.range().start,
+            below,
         };
         while !writer.is_done() {
             if answer.is_none()

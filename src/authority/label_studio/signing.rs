@@ -88,9 +88,10 @@ impl Object {
             && self.account.is_none()
     }
 
-    /// What a URL that was signed for this object says; `None`: it is for another. Label Studio drops what follows a
-    /// `?`, and the slashes that a key begins with, and for Azure encodes nothing: those are other objects' names.
-    pub(super) fn signed(&self, url: &str) -> Option<Signed> {
+    /// What a URL that the Label Studio at `studio` signed for this object says; `None`: it is for another. Label Studio
+    /// drops what follows a `?`, and the slashes that a key begins with, and for Azure encodes nothing: those are other
+    /// objects' names.
+    pub(super) fn signed(&self, studio: &str, url: &str) -> Option<Signed> {
         let parsed = Url::parse(url).ok()?;
         let host = parsed.host_str()?;
         if !matches!(parsed.scheme(), "http" | "https") || !parsed.username().is_empty() {
@@ -108,7 +109,7 @@ impl Object {
         let query: HashMap<_, _> = parsed.query_pairs().into_owned().collect();
         let location = ObjectLocation {
             storage: LABEL_STUDIO.into(),
-            epoch: self.epoch(&parsed, &query),
+            epoch: self.epoch(studio, &parsed, &query),
             bucket: self.root().into(),
             key: self.key.clone(),
         };
@@ -119,15 +120,19 @@ impl Object {
         Some(Signed { location, url })
     }
 
-    /// Label Studio's storage, who signs, and for which server: two storages never share objects. A key's id is no
-    /// secret, and a URL's signature is not ours to verify, so that whoever makes a storage with another's key id would
-    /// be served what that key has read. A permanent key's id is in it for a storage whose key is changed; a session's
-    /// changes with every session. SHA-256, because who makes a storage chooses what goes in.
-    fn epoch(&self, url: &Url, query: &HashMap<String, String>) -> u64 {
+    /// Which Label Studio, its storage, who signs, and for which server: two storages never share objects. A key's id is
+    /// no secret, and a URL's signature is not ours to verify, so that whoever makes a storage with another's key id
+    /// would be served what that key has read. A permanent key's id is in it for a storage whose key is changed; a
+    /// session's changes with every session. SHA-256, because who makes a storage chooses what goes in.
+    fn epoch(&self, studio: &str, url: &Url, query: &HashMap<String, String>) -> u64 {
         let (kind, storage) = (self.kind().as_str(), self.storage);
         let signer = signer(query).unwrap_or_default();
         let origin = url.origin().ascii_serialization();
-        let text = format!("{kind}/{storage}:{}:{signer}:{origin}", signer.len());
+        let text = format!(
+            "{}:{studio}{kind}/{storage}:{}:{signer}:{origin}",
+            studio.len(),
+            signer.len()
+        );
         let sum = digest::digest(&digest::SHA256, text.as_bytes());
         let mut first = [0; 8];
         first.copy_from_slice(&sum.as_ref()[..8]);
@@ -178,7 +183,7 @@ pub(super) async fn ask(
     object: &Object,
 ) -> Said<Lies> {
     match asker.place(path, fields).await? {
-        Answer::Elsewhere(url) => Ok(match object.signed(url.expose()) {
+        Answer::Elsewhere(url) => Ok(match object.signed(asker.base(), url.expose()) {
             Some(signed) => Lies::Signed(Arc::new(signed)),
             None => Lies::Elsewhere,
         }),
@@ -219,6 +224,8 @@ mod tests {
     /// As Label Studio 1.23.2 signs for S3, with its signature shortened.
     const S3: &str = "http://127.0.0.1:9000/media/data/b%20c.png?response-content-type=image%2Fpng&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AK%2F20261122%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20261122T044501Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=7e88340f";
 
+    const STUDIO: &str = "https://studio.example.com";
+
     fn object(provider: Provider, bucket: &str, key: &str, storage: u64) -> Object {
         Object {
             provider,
@@ -235,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_signed_url_says_where_the_object_lies_and_until_when() {
-        let signed = object(Provider::S3, "media", "data/b c.png", 1).signed(S3);
+        let signed = object(Provider::S3, "media", "data/b c.png", 1).signed(STUDIO, S3);
         let signed = signed.expect("it is for this object");
         assert_eq!(&*signed.location.bucket, "s3://media");
         assert_eq!(&*signed.location.key, "data/b c.png");
@@ -263,7 +270,7 @@ mod tests {
             ("media", "a.png", "ftp://media.s3.amazonaws.com/a.png"),
             ("media", "a.png", "/media/a.png"),
         ] {
-            let signed = object(Provider::S3, bucket, key, 1).signed(url);
+            let signed = object(Provider::S3, bucket, key, 1).signed(STUDIO, url);
             assert!(signed.is_none(), "{bucket} {key} {url}");
         }
         for url in [
@@ -272,7 +279,7 @@ mod tests {
         ] {
             assert!(
                 object(Provider::S3, "media", "a.png", 1)
-                    .signed(url)
+                    .signed(STUDIO, url)
                     .is_some()
             );
         }
@@ -284,19 +291,19 @@ mod tests {
             "https://acct.blob.core.windows.net/c/k.png?se=2026-11-22T05%3A00%3A00Z&sp=r&sig=x";
         let mut blob = object(Provider::Azure, "c", "k.png", 1);
         assert_eq!(
-            blob.signed(url).expect("any").url.expires_at,
+            blob.signed(STUDIO, url).expect("any").url.expires_at,
             at(1_795_323_600)
         );
         blob.account = Some("acct".into());
-        assert!(blob.signed(url).is_some());
+        assert!(blob.signed(STUDIO, url).is_some());
         blob.account = Some("other".into());
-        assert!(blob.signed(url).is_none());
+        assert!(blob.signed(STUDIO, url).is_none());
     }
 
     #[test]
     fn objects_are_shared_by_one_storage_with_one_key_at_one_server_and_by_nothing_else() {
         let epoch = |storage, url: &str| {
-            let signed = object(Provider::S3, "media", "k", storage).signed(url);
+            let signed = object(Provider::S3, "media", "k", storage).signed(STUDIO, url);
             signed.expect("it is for this object").location.epoch
         };
         let url = |host: &str, query: &str| format!("https://{host}/media/k?{query}");
@@ -314,6 +321,14 @@ mod tests {
         ] {
             assert_ne!(epoch(1, &own), epoch(1, &other), "{other}");
         }
+        let elsewhere =
+            object(Provider::S3, "media", "k", 1).signed("https://other.example.com", &own);
+        let elsewhere = elsewhere.expect("it is for this object").location.epoch;
+        assert_ne!(
+            epoch(1, &own),
+            elsewhere,
+            "storage 1 of another Label Studio"
+        );
         let session = url("a", "X-Amz-Credential=AK%2Fx&X-Amz-Security-Token=t");
         assert_ne!(epoch(1, &session), epoch(2, &session));
     }

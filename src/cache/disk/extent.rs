@@ -10,8 +10,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::OFlags;
-use rustix::io::{Errno, pwritev};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::pwritev;
 
 use super::directory::Directory;
 use super::pages::{self, Pages};
@@ -85,9 +85,10 @@ impl Extent {
     /// # Errors
     /// The system's own.
     pub fn create(directory: &Arc<Directory>, generation: u32, ring: Ring) -> io::Result<Self> {
-        let name = format!("{generation:08x}.{}", ring.suffix());
+        let name = file_name(generation, ring);
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true);
+        // Made by this process and nobody before it.
+        options.read(true).write(true).create_new(true);
         let file = open(&directory.path.join(name), &mut options)?;
         Ok(Self::new(directory, generation, ring, file))
     }
@@ -107,6 +108,10 @@ impl Extent {
         let (Ok(generation), Some(ring)) = (u32::from_str_radix(number, 16), ring) else {
             return Ok(None);
         };
+        // A name that only reads like one is not of this cache's making.
+        if name != Some(&*file_name(generation, ring)) {
+            return Ok(None);
+        }
         let mut options = OpenOptions::new();
         let file = match open(path, options.read(true).write(true)) {
             Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
@@ -345,9 +350,14 @@ impl Extent {
     }
 
     fn path(&self) -> PathBuf {
-        let name = format!("{:08x}.{}", self.home.generation, self.ring.suffix());
-        self.directory.path.join(name)
+        self.directory
+            .path
+            .join(file_name(self.home.generation, self.ring))
     }
+}
+
+fn file_name(generation: u32, ring: Ring) -> String {
+    format!("{generation:08x}.{}", ring.suffix())
 }
 
 fn entry(bytes: &[u8]) -> Entry {
@@ -368,16 +378,12 @@ pub fn index_pages(entries: usize) -> usize {
 /// is written shall push nothing out.
 fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     // A link in the directory is nobody's but an attacker's.
-    let flags = OFlags::NOFOLLOW;
-    let mut with = |flags: OFlags| {
-        options
-            .mode(0o600)
-            .custom_flags(flags.bits() as i32)
-            .open(path)
-    };
-    match with(flags | OFlags::DIRECT) {
-        // The file system has no such way (open(2), EINVAL).
-        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => with(flags),
-        opened => opened,
+    let flags = OFlags::NOFOLLOW.bits() as i32;
+    let file = options.mode(0o600).custom_flags(flags).open(path)?;
+    // Asked for afterwards, because open(2) may leave a new file behind where it fails for that. A file system that has
+    // no such way says so (fcntl(2), EINVAL).
+    if let Err(error) = fcntl_getfl(&file).and_then(|is| fcntl_setfl(&file, is | OFlags::DIRECT)) {
+        tracing::debug!(%error, "the disk cache goes through the page cache");
     }
+    Ok(file)
 }

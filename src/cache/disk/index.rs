@@ -69,7 +69,7 @@ impl Index {
         let kept = self.read();
         kept.records
             .get(&name)
-            .is_some_and(|place| place.tag == tag)
+            .is_some_and(|place| place.tag == tag && kept.extents.contains_key(&place.generation))
     }
 
     /// A record was read.
@@ -156,4 +156,31 @@ impl Index {
 fn is_at<'a>(kept: &'a Kept, generation: u32, entry: &Entry) -> Option<&'a Place> {
     let place = kept.records.get(&entry.name)?;
     (place.generation == generation && place.page == entry.page).then_some(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::directory::Directory;
+    use super::super::extent::Ring;
+    use super::*;
+
+    #[test]
+    fn what_lay_in_an_extent_that_is_gone_is_not_there() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let directory = Directory::open(directory.path()).expect("opens");
+        let extent = Extent::create(&Arc::new(directory), 3, Ring::Young).expect("made");
+        let entry = Entry {
+            name: 1,
+            page: 0,
+            length: 5,
+            tag: 2,
+        };
+        let index = Index::default();
+        index.add(Arc::new(extent));
+        index.insert(3, &[entry]);
+        assert!(index.has(1, 2) && !index.has(1, 3));
+        // Some of its records were not found again.
+        index.remove(3, Some(&[]));
+        assert!(!index.has(1, 2));
+    }
 }

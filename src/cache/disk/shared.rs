@@ -119,15 +119,22 @@ impl Shared {
             extents.extend(found(&directory, &file?.path()));
         }
         extents.sort_by_key(|(extent, _)| extent.home.generation);
-        for (extent, found) in &extents {
+        // From here on who gives everything up waits for the writer; who did so before found none, and is obeyed now.
+        let mut place = self.writer();
+        let is_purged = self.purges.load(Ordering::Acquire) > 0;
+        for (extent, found) in extents.iter().filter(|_| !is_purged) {
             self.index.add(Arc::clone(extent));
             self.index.insert(extent.home.generation, &found.entries);
         }
         let (capacity, watcher) = (self.config.capacity, self.watcher.clone());
         let evicted = Box::new(move || watcher.evicted());
-        let writer = Writer::new(directory, capacity, self.index.clone(), extents, evicted);
+        let mut writer = Writer::new(directory, capacity, self.index.clone(), extents, evicted);
+        if is_purged {
+            writer.purge();
+        }
         self.bytes.store(writer.bytes(), Ordering::Release);
-        *self.writer() = Some(writer);
+        *place = Some(writer);
+        drop(place);
         let path = self.config.path.display();
         let (records, elapsed) = (self.index.len(), begun.elapsed());
         tracing::info!(records, ?elapsed, "the disk cache at {path} is open");

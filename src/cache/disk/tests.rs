@@ -6,7 +6,6 @@ mod rings;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
 use super::record::tests::{chunk as described, kept_at};
@@ -167,6 +166,26 @@ fn a_new_version_takes_the_place_of_the_old_one() {
 }
 
 #[test]
+fn a_version_whose_tag_is_anothers_is_kept_once_it_was_looked_for() {
+    let disk = Disk::new(64 << 20);
+    let cache = disk.open();
+    let (first, _) = described("k", 0, 1);
+    let tag = record::tag(&first.version.etag);
+    let same = |length: &u64| record::tag(&described("k", 0, *length).0.version.etag) == tag;
+    let length = (2..4_000_000).find(same).expect("a tag is two bytes long");
+    keep_now(&cache, "k", 1);
+    let (second, meta) = described("k", 0, length);
+    let chunk = bytes("k", length.min(CHUNK_SIZE) as usize);
+    assert!(cache.has(&second), "as far as its tag tells");
+    assert_eq!(cache.read(&second, <[u8]>::to_vec), None);
+    assert!(!cache.has(&second), "it is no longer taken to be there");
+    cache.keep(&second, chunk.clone().into(), &Arc::new(meta), kept_at());
+    settle(&cache);
+    assert!(cache.read(&second, <[u8]>::to_vec) == Some(chunk));
+    assert_eq!(disk.damaged(), 0);
+}
+
+#[test]
 fn what_was_not_sealed_is_found_up_to_the_record_that_was_torn_and_written_on() {
     let disk = Disk::new(64 << 20);
     let cache = disk.open();
@@ -275,6 +294,78 @@ fn an_extent_under_another_number_or_of_another_format_is_not_believed() {
 }
 
 #[test]
+fn a_directory_that_holds_other_files_and_no_cache_is_left_as_it_is() {
+    let disk = Disk::new(64 << 20);
+    std::fs::create_dir(disk.path()).expect("made");
+    let backup = disk.path().join("20240101.old");
+    std::fs::write(&backup, b"somebody's backup").expect("written");
+    let cache = disk.open();
+    assert!(cache.shared.writer().is_none(), "it is not taken");
+    drop(cache);
+    assert_eq!(disk.files(), [backup]);
+    assert!(!disk.path().join("lockgate-cache").exists());
+}
+
+#[test]
+fn a_file_whose_name_only_reads_like_an_extents_stays_and_so_does_the_extent() {
+    let disk = Disk::new(64 << 20);
+    drop({
+        let cache = disk.open();
+        keep(&cache, "k", 50_000);
+        cache
+    });
+    let others = ["1.old", "+0000001.young", "0000000A.young"].map(|name| disk.path().join(name));
+    for other in &others {
+        std::fs::write(other, b"not the cache's").expect("written");
+    }
+    let cache = disk.open();
+    assert!(read(&cache, "k", 50_000).is_some());
+    assert!(others.iter().all(|other| other.exists()));
+    assert_eq!(disk.files().len(), others.len() + 1);
+}
+
+#[test]
+fn a_directory_that_others_may_write_to_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+    let disk = Disk::new(64 << 20);
+    std::fs::create_dir(disk.path()).expect("made");
+    let allow = |mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(disk.path(), mode).expect("set");
+    };
+    allow(0o777);
+    let cache = disk.open();
+    assert!(cache.shared.writer().is_none());
+    allow(0o755);
+    while cache.shared.writer().is_none() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn neither_a_link_in_the_locks_place_nor_a_file_made_beforehand_is_written_to() {
+    let disk = Disk::new(64 << 20);
+    std::fs::create_dir(disk.path()).expect("made");
+    let (lock, other) = (
+        disk.path().join("lockgate-cache"),
+        disk.directory.path().join("other"),
+    );
+    std::fs::write(&other, b"another's").expect("written");
+    std::os::unix::fs::symlink(&other, &lock).expect("linked");
+    let cache = disk.open();
+    assert!(cache.shared.writer().is_none());
+    assert_eq!(std::fs::read(&other).expect("there"), b"another's");
+    drop(cache);
+    std::fs::remove_file(&lock).expect("removed");
+    let cache = disk.open();
+    let taken = disk.path().join("00000001.young");
+    std::fs::write(&taken, b"another's").expect("written");
+    keep_now(&cache, "k", 5);
+    assert!(read(&cache, "k", 5).is_some());
+    assert_eq!(std::fs::read(&taken).expect("there"), b"another's");
+}
+
+#[test]
 fn two_processes_do_not_share_a_directory_and_the_second_has_it_when_the_first_ends() {
     let disk = Disk::new(64 << 20);
     let first = disk.open();
@@ -306,6 +397,23 @@ fn a_purge_leaves_nothing_and_nothing_that_waited_comes_after_it() {
     let cache = disk.open();
     assert_eq!(cache.len(), 1);
     assert!(read(&cache, "after", 50_000).is_some());
+}
+
+#[test]
+fn a_purge_before_the_directory_can_be_opened_holds_once_it_is() {
+    let disk = Disk::new(64 << 20);
+    let first = disk.open();
+    keep_now(&first, "k", 50_000);
+    let second = disk.open();
+    assert_eq!(second.purge(), 0, "the first one has it");
+    drop(first);
+    while second.shared.writer().is_none() {
+        std::thread::yield_now();
+    }
+    assert_eq!((second.len(), second.bytes()), (0, 0));
+    assert!(disk.files().is_empty());
+    keep_now(&second, "after", 5);
+    assert!(read(&second, "after", 5).is_some());
 }
 
 #[test]

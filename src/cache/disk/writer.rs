@@ -194,6 +194,9 @@ impl Writer {
         extents.extend(self.sealed.iter_mut().flat_map(std::mem::take));
         self.left.append(&mut extents);
         self.delete_what_is_left();
+        if let Err(error) = self.directory.sync() {
+            tracing::warn!(%error, "what was given up of the disk cache may come back if the machine fails now");
+        }
     }
 
     fn extent_bytes(&self) -> u64 {
@@ -210,8 +213,16 @@ impl Writer {
         if self.bytes() + self.extent_bytes() > self.limit {
             return Err(io::Error::other("there is no room to be made"));
         }
-        let extent = Extent::create(&self.directory, self.next_generation, ring)?;
-        self.next_generation = self.next_generation.saturating_add(1);
+        let extent = loop {
+            let generation = self.next_generation;
+            self.next_generation = generation.saturating_add(1);
+            match Extent::create(&self.directory, generation, ring) {
+                // Another's file, or one that could not be opened at the start: there are so many of these and no more.
+                Err(error)
+                    if error.kind() == io::ErrorKind::AlreadyExists && generation < u32::MAX => {}
+                created => break created?,
+            }
+        };
         // What was full may have room again: tried bit by bit.
         self.limit = self.capacity.min(self.limit + self.extent_bytes() / 8);
         let extent = Arc::new(extent);
@@ -323,9 +334,10 @@ impl Writer {
     }
 
     fn give_up(&mut self, extent: &Arc<Extent>) {
-        let entries = extent.find().ok().map(|found| found.entries);
+        let found = extent.find().ok();
+        let entries = found.as_ref().map(|found| &*found.entries);
         let mut left = self.extent_size / 2;
-        for entry in entries.iter().flatten() {
+        for entry in entries.into_iter().flatten() {
             let pages = record::pages(entry.length);
             if pages <= left && self.index.is_used(extent.home.generation, entry) {
                 left -= pages;
@@ -335,9 +347,10 @@ impl Writer {
                 }
             }
         }
-        let lost = self
-            .index
-            .remove(extent.home.generation, entries.as_deref());
+        // Without its index some may not have been found, behind one that is damaged.
+        let is_all = found.as_ref().is_some_and(|found| found.sealed);
+        let entries = entries.filter(|_| is_all);
+        let lost = self.index.remove(extent.home.generation, entries);
         for _ in 0..lost {
             (self.evicted)();
         }

@@ -1,5 +1,6 @@
 //! Tests of what is shared. They stand outside its files, which `shuttled` compiles a second time.
 
+mod fetch;
 mod shuttled;
 mod single_flight;
 mod window;

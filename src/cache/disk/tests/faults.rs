@@ -112,6 +112,25 @@ fn a_slow_disk_holds_nobody_up_and_takes_no_more_memory_than_its_queue() {
 }
 
 #[test]
+fn a_disk_that_is_slow_to_close_holds_nobody_up() {
+    let disk = Disk::new(64 << 20);
+    let cache = disk.open();
+    let faults = faults(&cache);
+    faults.stands_still.store(true, Ordering::SeqCst);
+    keep(&cache, "k", 60_000);
+    std::thread::scope(|scope| {
+        let closing = scope.spawn(|| cache.close());
+        // Taken, and in no one's hands from then on, as long as the disk stands still.
+        let is_free = || cache.queue.try_lock().is_ok_and(|queue| queue.is_none());
+        while !is_free() && !closing.is_finished() {
+            std::thread::yield_now();
+        }
+        assert!(!closing.is_finished(), "it waits for the disk");
+        faults.stands_still.store(false, Ordering::SeqCst);
+    });
+}
+
+#[test]
 fn a_directory_that_is_gone_costs_what_is_kept_later_and_nothing_else() {
     let disk = Disk::new(8 << 20);
     let cache = disk.open();
