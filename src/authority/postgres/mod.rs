@@ -75,6 +75,13 @@ struct Answer {
     failed: Option<(Arc<str>, u64)>,
 }
 
+impl Answer {
+    fn weight(&self) -> u32 {
+        let known = self.known.as_ref();
+        known.map_or(0, |known| question::weight_of(&known.candidates))
+    }
+}
+
 /// What PostgreSQL said.
 #[derive(Clone)]
 struct Known {
@@ -107,7 +114,9 @@ impl PostgresAuthority {
         let bounds = Bounds {
             capacity: MEMORY,
             kept: max_age.max(FAILURE_HOLDS),
-            weigh: |question: &Question, _: &Answer| question.weight(),
+            weigh: |question: &Question, answer: &Answer| {
+                question.weight().saturating_add(answer.weight())
+            },
         };
         Ok(Self {
             shared,
