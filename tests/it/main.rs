@@ -14,6 +14,7 @@ mod clients_misbehave;
 mod conditions;
 mod conformance;
 mod disk_cache;
+mod docs;
 mod fairness;
 mod fleet;
 mod gcs;
