@@ -173,7 +173,7 @@ impl Questions {
             .as_ref()
             .is_err_and(PostgresError::is_lost_connection)
         {
-            busy.is_idle();
+            busy.give_back();
         }
         answer
     }
@@ -230,7 +230,7 @@ struct Busy {
 
 impl Busy {
     /// The answer has come: back into the pool.
-    fn is_idle(mut self) {
+    fn give_back(mut self) {
         self.client = None;
     }
 }
