@@ -98,8 +98,8 @@ def selected_is_labelled(objects):
         assert selector.items() <= labels, (it["kind"], selector)
 
 
-def compose(*files):
-    """Files that are mounted are there, and env.example names what has to be set."""
+def compose(lockgate, *files):
+    """Files that are mounted are there, env.example names what has to be set, and Lockgate has the verbs."""
     import re
 
     import yaml
@@ -119,6 +119,9 @@ def compose(*files):
                 assert other in services, other
             context = service.get("build", {}).get("dockerfile")
             assert context is None or Path(context).exists(), context
+            # What stands before --help is read first: a verb or an argument that there is not is an error.
+            if context and "command" in service:
+                subprocess.run([lockgate, *service["command"], "--help"], check=True, capture_output=True)
 
 
 def dashboard(file):
@@ -146,9 +149,7 @@ def policy():
 def configuration():
     said = sys.stdin.read()
     steps = json.loads(said)["configuration"]
-    # A binary without the access source that a file names says so, and checks the rest of the file all the same.
-    absent = "is not available in this version"
-    wrong = [step for step in steps if step["outcome"] not in ("ok", "warning") and absent not in step["detail"]]
+    wrong = [step for step in steps if step["outcome"] not in ("ok", "warning")]
     assert steps and not wrong, said
 
 

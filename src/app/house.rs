@@ -142,6 +142,7 @@ impl House {
         metrics.cache_bytes(Tier::Disk, self.shelf.disk_bytes());
         let in_force = self.in_force.lock().await;
         self.set_reload_gauge(&in_force.judges);
+        metrics.changes_heard(in_force.judges.changes_heard());
         for open in &in_force.stores {
             let expiry = open.backend.credential_expiry();
             if let Some(expiry) = expiry {

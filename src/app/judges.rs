@@ -127,6 +127,17 @@ impl Judges {
         self.list().is_none_or(|list| list.last_reload_ok())
     }
 
+    /// Whether changes are heard of as they happen: a file is watched, and Label Studio is asked, which needs no hearing.
+    pub(super) fn changes_heard(&self) -> bool {
+        match self {
+            Self::Tokens {
+                lists: Lists::Postgres(tables, _),
+                ..
+            } => tables.hears(),
+            Self::Tokens { .. } | Self::LabelStudio(_) => true,
+        }
+    }
+
     /// The storage that comes with the access source, where one does.
     pub(super) fn store(&self) -> Option<(StorageId, Store)> {
         let store = &self.label_studio()?.store.store;
@@ -151,6 +162,8 @@ async fn tokens(
     auth: &AuthConfig,
     before: Option<(&Config, &Judges)>,
 ) -> Result<Judges, StartError> {
+    // Who works now is replaced by nobody who does not.
+    let works = before.is_some_and(|(_, judges)| judges.authority().ready());
     let before = before.and_then(|(old, judges)| match judges {
         Judges::Tokens { auth, lists } => Some((old, auth, lists)),
         Judges::LabelStudio(_) => None,
@@ -165,12 +178,17 @@ async fn tokens(
         }
     };
     let kept = before.filter(|(old, _, _)| old.access == config.access);
-    let lists = open_lists(config, kept.map(|(_, _, lists)| lists)).await?;
+    let lists = open_lists(config, kept.map(|(_, _, lists)| lists), works).await?;
     Ok(Judges::Tokens { auth, lists })
 }
 
-/// The lists of a configuration; `kept` are those of the same configuration.
-async fn open_lists(config: &Config, kept: Option<&Lists>) -> Result<Lists, StartError> {
+/// The lists of a configuration; `kept` are those of the same configuration. `works`: those in force do, so that new ones
+/// have to.
+async fn open_lists(
+    config: &Config,
+    kept: Option<&Lists>,
+    works: bool,
+) -> Result<Lists, StartError> {
     let access = &config.access;
     match (&access.source, kept) {
         (AccessSource::File(file), kept) => {
@@ -193,6 +211,9 @@ async fn open_lists(config: &Config, kept: Option<&Lists>) -> Result<Lists, Star
                 return Ok(Lists::Postgres(tables.clone(), ca));
             }
             let opened = PostgresAuthority::open(database, access.media, access.max_age)?;
+            if works {
+                opened.becomes_ready().await?;
+            }
             Ok(Lists::Postgres(Arc::new(opened), ca))
         }
         // Its own word is asked for, no list.

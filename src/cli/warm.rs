@@ -60,7 +60,8 @@ pub struct WarmArgs {
     /// Read what the tasks in this file name (Label Studio's JSON or JSONL), whatever the access list says.
     #[arg(long, value_name = "FILE")]
     tasks: Option<PathBuf>,
-    /// Note here what was read: another run with the same file reads the rest, and what has changed since.
+    /// Note here what was read: another run with the same file reads the rest, and what has changed since; not what the
+    /// cache has lost, so begin another file when Lockgate was restarted without cache.disk.
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
     /// How many objects to read at once, up to 64.

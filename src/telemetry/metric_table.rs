@@ -103,6 +103,11 @@ pub(super) const RELOAD: Definition = row(
     "1 if the configuration in force is the one in the file, else 0",
     &[],
 );
+pub(super) const CHANGES_HEARD: Definition = row(
+    "lockgate_access_changes_heard",
+    "1 if changes of the access source are heard of as they happen, 0 if every decision has to be asked for",
+    &[],
+);
 pub(super) const BUILD_INFO: Definition =
     row("lockgate_build_info", "1, with the version", &["version"]);
 pub(super) const LOG_DROPPED: Definition = row(
@@ -161,6 +166,7 @@ pub(super) const TABLE: &[Definition] = &[
     ACCESS_DURATION,
     CREDENTIAL_EXPIRY,
     RELOAD,
+    CHANGES_HEARD,
     BUILD_INFO,
     LOG_DROPPED,
     AUDIT_DROPPED,

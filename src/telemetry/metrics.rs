@@ -41,6 +41,7 @@ pub struct Metrics {
     storage_bytes: IntCounterVec,
     credential_expiry: GaugeVec,
     reload: IntGauge,
+    changes_heard: IntGauge,
     log_dropped: IntCounter,
     audit_dropped: IntCounter,
     audit_writable: IntGauge,
@@ -116,6 +117,7 @@ impl Metrics {
                 GaugeVec::new(opts(&CREDENTIAL_EXPIRY), CREDENTIAL_EXPIRY.labels)?,
             )?,
             reload: plain(&registry, IntGauge::with_opts(opts(&RELOAD))?)?,
+            changes_heard: plain(&registry, IntGauge::with_opts(opts(&CHANGES_HEARD))?)?,
             log_dropped: plain(&registry, IntCounter::with_opts(opts(&LOG_DROPPED))?)?,
             audit_dropped: plain(&registry, IntCounter::with_opts(opts(&AUDIT_DROPPED))?)?,
             audit_writable,
@@ -237,6 +239,11 @@ impl Metrics {
         self.reload.set(i64::from(successful));
     }
 
+    /// Whether changes of the access source are heard of.
+    pub fn changes_heard(&self, heard: bool) {
+        self.changes_heard.set(i64::from(heard));
+    }
+
     /// The counter of lines that the access log had to drop.
     pub(super) fn log_dropped(&self) -> IntCounter {
         self.log_dropped.clone()
@@ -325,6 +332,7 @@ mod tests {
         metrics.decision(Reason::NotMember, second);
         metrics.credential_expiry(&storage, UNIX_EPOCH + second);
         metrics.reload(true);
+        metrics.changes_heard(true);
         metrics.render().unwrap()
     }
 
@@ -348,6 +356,7 @@ mod tests {
             "lockgate_access_duration_seconds_count 1",
             r#"lockgate_credential_expiry_timestamp_seconds{storage="recordings"} 1"#,
             "lockgate_config_last_reload_successful 1",
+            "lockgate_access_changes_heard 1",
             concat!(
                 r#"lockgate_build_info{version=""#,
                 env!("CARGO_PKG_VERSION"),

@@ -60,6 +60,9 @@ pub enum UrlError {
     /// An `sslmode` that libpq does not have, or that may do without TLS though it could be had.
     #[error("sslmode must be disable, prefer, require, verify-ca or verify-full")]
     SslMode,
+    /// A weaker `sslmode` than libpq takes together with the system's authorities.
+    #[error("sslrootcert=system goes with sslmode=verify-full alone")]
+    System,
     /// Nowhere to connect to.
     #[error("names no host: postgres://user@host/database, or ?host=/run/postgresql for a socket")]
     NoHost,
@@ -85,9 +88,12 @@ impl PostgresConfig {
             fields.find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
         };
         let ca_file = value("sslrootcert").map(decoded).transpose()?;
-        // "system" is libpq's word for the system's own authorities.
-        let ca_file = ca_file.filter(|file| file != "system").map(PathBuf::from);
+        // "system" is libpq's word for the system's own authorities: anybody has a certificate of theirs for some name.
+        let system = ca_file.as_deref() == Some("system");
+        let ca_file = ca_file.filter(|_| !system).map(PathBuf::from);
         let (mode, verify) = match (value("sslmode"), &ca_file) {
+            (None | Some("verify-full"), _) if system => (SslMode::Require, Verify::Full),
+            (Some(_), _) if system => return Err(UrlError::System),
             (None | Some("prefer"), _) => (SslMode::Prefer, Verify::Nothing),
             (Some("disable"), _) => (SslMode::Disable, Verify::Nothing),
             (Some("require"), None) => (SslMode::Require, Verify::Nothing),
@@ -119,15 +125,20 @@ impl PostgresConfig {
 
     /// Whether whoever is on the path to it could answer in its place.
     pub fn believes_anybody(&self) -> bool {
-        let hosts = self.server.get_hosts().iter();
-        let far = hosts.filter(|host| match host {
+        // Where there are addresses, they are connected to, and a host is the name in the certificate.
+        let addresses = self.server.get_hostaddrs();
+        let is_far = |host: &Host| match host {
             Host::Tcp(name) => {
                 let address = name.parse::<std::net::IpAddr>();
                 name != "localhost" && !address.is_ok_and(|address| address.is_loopback())
             }
             Host::Unix(_) => false,
-        });
-        self.verify != Verify::Full && far.count() > 0
+        };
+        let far = match addresses.is_empty() {
+            true => self.server.get_hosts().iter().any(is_far),
+            false => addresses.iter().any(|address| !address.is_loopback()),
+        };
+        self.verify != Verify::Full && far
     }
 }
 
@@ -177,6 +188,12 @@ mod tests {
             ),
             ("sslmode=verify-ca", SslMode::Require, Verify::Authority),
             ("sslmode=verify-full", SslMode::Require, Verify::Full),
+            ("sslrootcert=system", SslMode::Require, Verify::Full),
+            (
+                "sslrootcert=system&sslmode=verify-full",
+                SslMode::Require,
+                Verify::Full,
+            ),
         ] {
             let config = parse(&format!("postgres://u:p@db.example.com/lockgate?{query}")).unwrap();
             assert_eq!(config.server.get_ssl_mode(), mode, "{query}");
@@ -184,6 +201,10 @@ mod tests {
         }
         let weak = parse("postgres://u@db.example.com/lockgate?sslmode=allow");
         assert_eq!(weak, Err(UrlError::SslMode));
+        for mode in ["disable", "prefer", "require", "verify-ca"] {
+            let url = format!("postgres://u@h/d?sslrootcert=system&sslmode={mode}");
+            assert_eq!(parse(&url), Err(UrlError::System), "{mode}");
+        }
     }
 
     #[test]
@@ -220,6 +241,8 @@ mod tests {
             ("postgres://u@127.0.0.1,localhost/d", false),
             ("postgres://u@127.0.0.1,other/d", true),
             ("postgres:///d?host=/run/postgresql", false),
+            ("postgres://u@localhost/d?hostaddr=192.0.2.7", true),
+            ("postgres://u@db.example.com/d?hostaddr=127.0.0.1", false),
         ] {
             assert_eq!(parse(url).unwrap().believes_anybody(), anybody, "{url}");
         }

@@ -1,14 +1,15 @@
 //! Connections: a pool for questions, and one at a time for whoever listens or administers.
 //!
 //! A connection that failed is thrown away and the question put once more over a fresh one, for a question changes
-//! nothing; after a time-out it is not, for whoever asks has waited already. Names and hosts are looked at anew for
+//! nothing; after a time-out it is not, for whoever asks has waited already. One whose answer nobody waited for is
+//! closed and its question cancelled: it is nobody else's to wait for. Names and hosts are looked at anew for
 //! each connection, so that a new address needs no restart.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
 };
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Config, Socket};
@@ -29,13 +30,31 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(2);
 /// After a time-out one question a second is put, and nobody else waits: a page of thumbnails would wait for each of
 /// its pictures.
 const REST: Duration = Duration::from_secs(1);
-/// The server gives up what nobody waits for any more; compiling a plan costs more than such a question. Whether the
-/// server takes writes tells a standby, and must not be hidden by a role that writes nothing.
-const OPTIONS: &str = "-c statement_timeout=5s -c jit=off -c default_transaction_read_only=off";
+/// So many answers in a row that did not come are the server's doing, and not one question's.
+const SLOW_IN_A_ROW: u32 = 3;
+/// A connection is used for as long and then made anew: where a name leads elsewhere meanwhile, it is followed.
+const LIFETIME: Duration = Duration::from_secs(60);
+/// To tell the server that nobody waits any more; where that fails, `statement_timeout` ends the question.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Of every session. No operator and no function is another's than the server's own, whatever the role's or the
+/// database's search_path; every table is named with its schema. Whether the server takes writes tells a standby, and
+/// must not be hidden by a role that writes nothing.
+const OPTIONS: &str = "-c search_path=pg_catalog -c default_transaction_read_only=off";
+/// Of those that ask. The server gives up what nobody waits for any more; compiling a plan costs more than such a
+/// question.
+const OPTIONS_TO_ASK: &str = "-c statement_timeout=5s -c jit=off";
 
 /// The connection itself, to be driven beside its client.
 pub type Connection =
     tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+
+/// Beside what the URL says, and before it where it says otherwise.
+fn with_options(server: &Config, more: &str) -> Config {
+    let mut server = server.clone();
+    let options = server.get_options().unwrap_or_default();
+    server.options(format!("{options} {more}"));
+    server
+}
 
 /// Makes connections of their own.
 #[derive(Clone)]
@@ -51,7 +70,7 @@ impl Connector {
     /// That the certificates cannot be used.
     pub fn new(config: &PostgresConfig) -> Result<Self, PostgresError> {
         Ok(Self {
-            server: config.server.clone(),
+            server: with_options(&config.server, OPTIONS),
             tls: tls::connector(config)?,
         })
     }
@@ -70,33 +89,53 @@ impl Connector {
 /// Connections for questions.
 pub struct Questions {
     pool: Pool,
-    timed_out: Mutex<Option<Instant>>,
+    tls: MakeRustlsConnect,
+    trouble: Mutex<Trouble>,
+    /// Connections made before that are not used any more.
+    renewed: Arc<Mutex<Instant>>,
+}
+
+/// What did not come in time.
+#[derive(Default)]
+struct Trouble {
+    /// Since when questions rest.
+    rests: Option<Instant>,
+    /// Answers in a row that did not come.
+    unanswered: u32,
 }
 
 impl Questions {
     /// Connects to nobody yet.
     pub fn new(connector: &Connector, connections: u32) -> Result<Self, PostgresError> {
-        let mut server = connector.server.clone();
-        let options = server.get_options().unwrap_or_default();
-        server.options(format!("{options} {OPTIONS}"));
+        let server = with_options(&connector.server, OPTIONS_TO_ASK);
         // Whether it is closed is known without asking.
         let recycling_method = RecyclingMethod::Fast;
         let manager = ManagerConfig { recycling_method };
         let manager = Manager::from_config(server, connector.tls.clone(), manager);
+        let renewed = Arc::new(Mutex::new(Instant::now()));
+        let since = renewed.clone();
         let pool = Pool::builder(manager)
             .max_size(connections as usize)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(TURN_TIMEOUT))
             .create_timeout(Some(CONNECT_TIMEOUT))
+            .pre_recycle(Hook::sync_fn(move |_, metrics| {
+                match metrics.age() < LIFETIME && metrics.created >= *lock(&since) {
+                    true => Ok(()),
+                    false => Err(HookError::message("too old")),
+                }
+            }))
             .build()
             .map_err(|error| PostgresError::Refused(error.to_string()))?;
         Ok(Self {
             pool,
-            timed_out: Mutex::default(),
+            tls: connector.tls.clone(),
+            trouble: Mutex::default(),
+            renewed,
         })
     }
 
-    /// Puts a question, over a fresh connection once more where the first one failed.
+    /// Puts a question, over a fresh connection once more where the first one was lost.
     ///
     /// # Errors
     /// What PostgreSQL said, or that it said nothing in time.
@@ -104,59 +143,125 @@ impl Questions {
         if self.rests() {
             return Err(PostgresError::TimedOut);
         }
-        let mut tried = self.try_ask(question, rule).await;
-        if let Err(PostgresError::Said(_)) = tried {
-            // What failed one connection may have failed all: those of a server that was restarted.
-            self.drop_idle();
-            tried = self.try_ask(question, rule).await;
+        let tried = self.try_ask(question, rule).await;
+        if !tried.as_ref().is_err_and(PostgresError::is_lost_connection) {
+            return tried;
         }
-        match tried {
-            Err(PostgresError::TimedOut) => *self.lock() = Some(Instant::now()),
-            Ok(_) | Err(_) => self.wake(),
-        }
-        tried
+        // What ended one connection may have ended all: those of a server that was restarted.
+        self.renew();
+        self.try_ask(question, rule).await
     }
 
-    /// Connections that nobody uses are closed: they may lead to a server that is not the one any more.
-    pub fn drop_idle(&self) {
+    /// No connection of before is used any more, be it in use now: it may lead to a server that is not the one.
+    pub fn renew(&self) {
+        *lock(&self.renewed) = Instant::now();
         self.pool.retain(|_, _| false);
     }
 
     async fn try_ask(&self, question: &Question, rule: MediaRule) -> Result<Said, PostgresError> {
-        let client = self.pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => PostgresError::Said(error),
-            PoolError::Timeout(_)
-            | PoolError::Closed
-            | PoolError::NoRuntimeSpecified
-            | PoolError::PostCreateHook(_) => PostgresError::TimedOut,
-        })?;
-        let asked = tokio::time::timeout(ANSWER_TIMEOUT, question.put(&client, rule)).await;
-        let answer = asked.unwrap_or(Err(PostgresError::TimedOut));
-        if answer.is_err() {
-            // Not back into the pool.
-            drop(Object::take(client));
+        let busy = self.turn().await?;
+        let Some(client) = &busy.client else {
+            return Err(PostgresError::TimedOut);
+        };
+        let asked = tokio::time::timeout(ANSWER_TIMEOUT, question.put(client, rule)).await;
+        let Ok(answer) = asked else {
+            self.slow();
+            return Err(PostgresError::TimedOut);
+        };
+        self.wake();
+        if !answer
+            .as_ref()
+            .is_err_and(PostgresError::is_lost_connection)
+        {
+            busy.give_back();
         }
         answer
     }
 
+    /// A connection, once others leave one.
+    async fn turn(&self) -> Result<Busy, PostgresError> {
+        let client = match self.pool.get().await {
+            Ok(client) => client,
+            Err(PoolError::Backend(error)) if !is_time_out(&error) => {
+                self.wake();
+                return Err(error.into());
+            }
+            Err(_) => {
+                lock(&self.trouble).rests = Some(Instant::now());
+                return Err(PostgresError::TimedOut);
+            }
+        };
+        Ok(Busy {
+            client: Some(client),
+            tls: self.tls.clone(),
+        })
+    }
+
     /// Whether not to ask. After each rest one asks, and the others rest on until that one has its answer.
     fn rests(&self) -> bool {
-        let mut timed_out = self.lock();
-        let rests = timed_out.is_some_and(|since| since.elapsed() < REST);
-        if timed_out.is_some() && !rests {
-            *timed_out = Some(Instant::now());
+        let mut trouble = lock(&self.trouble);
+        let rests = trouble.rests.is_some_and(|since| since.elapsed() < REST);
+        if trouble.rests.is_some() && !rests {
+            trouble.rests = Some(Instant::now());
         }
         rests
     }
 
-    /// Time-outs from before do not count any more.
-    pub fn wake(&self) {
-        *self.lock() = None;
+    /// An answer did not come. One may be a question that is hard, and no reason for others not to ask.
+    fn slow(&self) {
+        let mut trouble = lock(&self.trouble);
+        trouble.unanswered = trouble.unanswered.saturating_add(1);
+        if trouble.unanswered >= SLOW_IN_A_ROW {
+            trouble.rests = Some(Instant::now());
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.timed_out
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Time-outs from before do not count any more.
+    pub fn wake(&self) {
+        *lock(&self.trouble) = Trouble::default();
     }
+}
+
+/// A connection with a question under way. Dropped before the answer came, it is closed, and the server told.
+struct Busy {
+    client: Option<Object>,
+    tls: MakeRustlsConnect,
+}
+
+impl Busy {
+    /// The answer has come: back into the pool.
+    fn give_back(mut self) {
+        self.client = None;
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take() else {
+            return;
+        };
+        let (cancel, closed) = (client.cancel_token(), client.is_closed());
+        drop(Object::take(client));
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        if !closed {
+            let tls = self.tls.clone();
+            // Owned by nobody, for whoever asked is gone; it ends by itself.
+            runtime.spawn(async move {
+                let _ = tokio::time::timeout(CANCEL_TIMEOUT, cancel.cancel_query(tls)).await;
+            });
+        }
+    }
+}
+
+/// Whether no connection came in time to any of the hosts.
+fn is_time_out(error: &tokio_postgres::Error) -> bool {
+    let cause = std::error::Error::source(error);
+    let cause = cause.and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

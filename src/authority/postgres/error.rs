@@ -25,6 +25,32 @@ pub enum PostgresError {
 }
 
 impl PostgresError {
+    /// Whether the connection is gone, and with it perhaps every other: closed, or ended by the server (classes 08 and
+    /// 57P of its Appendix A). What it says of a statement leaves the connection as it was.
+    pub fn is_lost_connection(&self) -> bool {
+        let Self::Said(error) = self else {
+            return false;
+        };
+        error.is_closed()
+            || error.code().is_none_or(|state| {
+                let state = state.code();
+                state.starts_with("08") || state.starts_with("57P")
+            })
+    }
+
+    /// Whether what was prepared has to be prepared anew.
+    pub fn is_stale_statement(&self) -> bool {
+        let Self::Said(error) = self else {
+            return false;
+        };
+        let stale = [
+            // "cached plan must not change result type"
+            &SqlState::FEATURE_NOT_SUPPORTED,
+            &SqlState::INVALID_SQL_STATEMENT_NAME,
+        ];
+        error.code().is_some_and(|state| stale.contains(&state))
+    }
+
     /// What to change; nothing where that is not known.
     pub fn advice(&self) -> Option<&'static str> {
         let Self::Said(error) = self else {

@@ -4,6 +4,8 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
+use super::config::PostgresConfig;
+use super::connection::Connector;
 use super::error::PostgresError;
 use super::{listener, question};
 use crate::media_uri::MediaUri;
@@ -57,7 +59,7 @@ pub async fn server(client: &Client) -> Result<Server, PostgresError> {
     })
 }
 
-/// Puts every question, about nobody, and listens: what is missing or not granted is said by PostgreSQL.
+/// Puts every question, about nobody: what is missing or not granted is said by PostgreSQL.
 ///
 /// # Errors
 /// That.
@@ -68,8 +70,15 @@ pub async fn questions(client: &Client) -> Result<(), PostgresError> {
     for question in question::ALL {
         client.query(question, &values).await?;
     }
-    let listen = format!("listen {0}; unlisten {0}", listener::CHANNEL);
-    Ok(client.batch_execute(&listen).await?)
+    Ok(())
+}
+
+/// Listens over a connection of its own, and hears what it notifies itself.
+///
+/// # Errors
+/// What PostgreSQL said; that nothing was heard.
+pub async fn hears(config: &PostgresConfig) -> Result<(), PostgresError> {
+    listener::try_out(&Connector::new(config)?).await
 }
 
 /// The tables that the role may write to, though Lockgate only reads.

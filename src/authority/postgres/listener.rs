@@ -2,27 +2,32 @@
 //! whenever it is lost.
 //!
 //! First LISTEN, then forget, then ask: whatever changed unheard was committed before, so that a question from then on
-//! sees it. A connection whose other end is gone says nothing; it is asked for a sign of life.
+//! sees it. A connection whose other end is gone says nothing, and one whose session a pooler gave away hears nothing: it
+//! notifies a channel of its own, and has to hear that.
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use tokio_postgres::AsyncMessage;
+use tokio::sync::Notify;
+use tokio_postgres::{AsyncMessage, Client};
 
 use super::Shared;
-use super::connection::Connection;
+use super::connection::{Connection, Connector};
 use super::error::PostgresError;
 
 /// The channel that the schema's triggers notify.
 pub const CHANNEL: &str = "lockgate";
-/// How often a sign of life is asked for, and how long it may take: what changed is unheard for both together at most.
+/// How often it is tried whether it hears, and how long that may take: what changed is unheard for both together at most.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two attempts: soon at first, for a restart takes a moment.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What is said where the connection is well and hears nothing.
+const DEAF: &str = "what is notified does not arrive: a pooler in between must keep sessions (pool_mode = session)";
 
 /// Listens for as long as it is polled.
 pub async fn listen(shared: Arc<Shared>) {
@@ -31,7 +36,7 @@ pub async fn listen(shared: Arc<Shared>) {
     loop {
         let error = session(&shared).await;
         let was_heard = shared.changes.end();
-        shared.questions.drop_idle();
+        shared.questions.renew();
         if was_heard {
             pause = FIRST_PAUSE;
             said.clear();
@@ -53,24 +58,66 @@ pub async fn listen(shared: Arc<Shared>) {
 
 /// One connection, to its end.
 async fn session(shared: &Shared) -> PostgresError {
-    let (client, connection) = match shared.connector.connect().await {
-        Ok(connected) => connected,
-        Err(error) => return error,
+    let living = async |client: &Client, ear: &Ear| {
+        ear.listen(client).await?;
+        // Only those made from now on lead to where changes are heard of.
+        shared.questions.renew();
+        shared.questions.wake();
+        shared.changes.begin();
+        shared.loaded();
+        tracing::info!("changes in PostgreSQL are heard of");
+        loop {
+            tokio::time::sleep(HEARTBEAT).await;
+            ear.try_out(client).await?;
+        }
     };
-    let hearing = std::pin::pin!(hear(connection, shared));
-    let living = std::pin::pin!(live(client, shared));
+    let changed = |project: &str| {
+        tracing::debug!(project, "heard of a change");
+        shared.changes.heard(project);
+    };
+    match connected(&shared.connector, changed, living).await {
+        Ok(()) => PostgresError::Refused("it ended".to_owned()),
+        Err(error) => error,
+    }
+}
+
+/// Whether changes can be heard of: connects, listens, and hears itself once.
+///
+/// # Errors
+/// Why not.
+pub async fn try_out(connector: &Connector) -> Result<(), PostgresError> {
+    let listen = async |client: &Client, ear: &Ear| ear.listen(client).await;
+    connected(connector, |_| {}, listen).await
+}
+
+/// A connection that is driven for as long as `living` takes; `changed` is called with what is notified.
+async fn connected(
+    connector: &Connector,
+    changed: impl Fn(&str),
+    living: impl AsyncFnOnce(&Client, &Ear) -> Result<(), PostgresError>,
+) -> Result<(), PostgresError> {
+    let (client, connection) = connector.connect().await?;
+    let ear = Ear {
+        channel: format!("{CHANNEL}_{:016x}", fastrand::u64(..)),
+        heard: Notify::new(),
+    };
+    let hearing = std::pin::pin!(hear(connection, &ear, changed));
+    let living = std::pin::pin!(living(&client, &ear));
     match select(hearing, living).await {
-        Either::Left((error, _)) | Either::Right((error, _)) => error,
+        Either::Left((error, _)) => Err(error),
+        Either::Right((lived, _)) => lived,
     }
 }
 
 /// Drives the connection, and takes down what is notified.
-async fn hear(mut connection: Connection, shared: &Shared) -> PostgresError {
+async fn hear(mut connection: Connection, ear: &Ear, changed: impl Fn(&str)) -> PostgresError {
     loop {
         match poll_fn(|cx| connection.poll_message(cx)).await {
             Some(Ok(AsyncMessage::Notification(notification))) => {
-                tracing::debug!(project = notification.payload(), "heard of a change");
-                shared.changes.heard(notification.payload());
+                match notification.channel() == ear.channel {
+                    true => ear.heard.notify_one(),
+                    false => changed(notification.payload()),
+                }
             }
             // Notices, and what later versions may say.
             Some(Ok(_)) => {}
@@ -80,25 +127,36 @@ async fn hear(mut connection: Connection, shared: &Shared) -> PostgresError {
     }
 }
 
-/// Begins to listen, and asks for signs of life.
-async fn live(client: tokio_postgres::Client, shared: &Shared) -> PostgresError {
-    let in_time = |asked| tokio::time::timeout(HEARTBEAT_TIMEOUT, asked);
-    let listen = format!("listen {CHANNEL}");
-    match in_time(client.batch_execute(&listen)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return error.into(),
-        Err(_) => return PostgresError::TimedOut,
+/// Hears itself on a channel that nobody else knows.
+struct Ear {
+    channel: String,
+    heard: Notify,
+}
+
+impl Ear {
+    /// Begins to listen, and hears that it does.
+    async fn listen(&self, client: &Client) -> Result<(), PostgresError> {
+        let listen = format!("listen {CHANNEL}; listen {}", self.channel);
+        let listening = tokio::time::timeout(HEARTBEAT_TIMEOUT, client.batch_execute(&listen));
+        listening.await.map_err(|_| PostgresError::TimedOut)??;
+        self.try_out(client).await
     }
-    shared.questions.wake();
-    shared.changes.begin();
-    shared.loaded();
-    tracing::info!("changes in PostgreSQL are heard of");
-    loop {
-        tokio::time::sleep(HEARTBEAT).await;
-        match in_time(client.batch_execute("select")).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return error.into(),
-            Err(_) => return PostgresError::TimedOut,
+
+    /// Whether it hears still.
+    async fn try_out(&self, client: &Client) -> Result<(), PostgresError> {
+        let mut deaf = false;
+        let heard = async {
+            client
+                .batch_execute(&format!("notify {}", self.channel))
+                .await?;
+            deaf = true;
+            self.heard.notified().await;
+            Ok(())
+        };
+        match tokio::time::timeout(HEARTBEAT_TIMEOUT, heard).await {
+            Ok(heard) => heard,
+            Err(_) if deaf => Err(PostgresError::Refused(DEAF.to_owned())),
+            Err(_) => Err(PostgresError::TimedOut),
         }
     }
 }

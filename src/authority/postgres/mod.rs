@@ -43,6 +43,11 @@ const MEMORY: u64 = 32 << 20;
 /// How long a failure stands for the same question: who asks again at once gets the same.
 const FAILURE_HOLDS: Duration = Duration::from_millis(250);
 
+/// How long a reload waits for a database that has to take over; a connection has as long.
+const READY_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is looked whether it does.
+const READY_LOOK: Duration = Duration::from_millis(50);
+
 /// The access source of `access.source = "postgres"`.
 pub struct PostgresAuthority {
     shared: Arc<Shared>,
@@ -73,6 +78,13 @@ struct Answer {
     known: Option<Known>,
     /// Why it said nothing now, and the number of the last change then.
     failed: Option<(Arc<str>, u64)>,
+}
+
+impl Answer {
+    fn weight(&self) -> u32 {
+        let known = self.known.as_ref();
+        known.map_or(0, |known| question::weight_of(&known.candidates))
+    }
 }
 
 /// What PostgreSQL said.
@@ -107,7 +119,9 @@ impl PostgresAuthority {
         let bounds = Bounds {
             capacity: MEMORY,
             kept: max_age.max(FAILURE_HOLDS),
-            weigh: |question: &Question, _: &Answer| question.weight(),
+            weigh: |question: &Question, answer: &Answer| {
+                question.weight().saturating_add(answer.weight())
+            },
         };
         Ok(Self {
             shared,
@@ -116,6 +130,27 @@ impl PostgresAuthority {
             max_age,
             _listener: AbortOnDropHandle::new(listener),
         })
+    }
+
+    /// Whether changes are heard of, now.
+    pub fn hears(&self) -> bool {
+        self.shared.changes.are_heard()
+    }
+
+    /// Waits until it is ready, a few seconds at most: who replaces a source that works must work.
+    ///
+    /// # Errors
+    /// That it is not; the log says why.
+    pub async fn becomes_ready(&self) -> Result<(), PostgresError> {
+        let begun = Instant::now();
+        while !self.ready() {
+            if begun.elapsed() >= READY_WITHIN {
+                let message = "changes are not heard of, the log says why";
+                return Err(PostgresError::Refused(message.to_owned()));
+            }
+            tokio::time::sleep(READY_LOOK).await;
+        }
+        Ok(())
     }
 
     /// For how long an answer may be given out without asking.

@@ -29,18 +29,19 @@ macro_rules! facts {
     };
 }
 
-/// A task of the project `p` that names the media and that the annotator may see, where there is one.
+/// A task of the project `p` that names the media and that the annotator may see, where there is one; `$if` says whether
+/// to look for it at all. An assignee that is null, as a view may have it, is nobody, and not the lack of any.
 macro_rules! naming {
-    () => {
-        "left join lateral (
+    ($if:literal) => {
+        concat!("left join lateral (
             select t.id, a.subject
               from lockgate.task_media m
               join lockgate.task t on t.id = m.task
               left join lateral (
-                  select a.subject from lockgate.task_assignee a where a.task = t.id
-                   order by (a.subject = $1::text) desc limit 1) a on true
+                  select coalesce(a.subject::text, '') as subject from lockgate.task_assignee a where a.task = t.id
+                   order by (a.subject = $1::text) desc nulls last limit 1) a on true
              where m.uri = $3::text and t.project = p.id and (a.subject is null or a.subject = $1::text)
-             limit 1) n on true"
+               and ", $if, " limit 1) n on true")
     };
 }
 
@@ -48,29 +49,38 @@ macro_rules! naming {
 const OF_TASK: &str = concat!(
     facts!(),
     " t.id::text,
-      (select a.subject::text from lockgate.task_assignee a where a.task = t.id order by (a.subject = $1::text) desc limit 1),
+      (select coalesce(a.subject::text, '') from lockgate.task_assignee a where a.task = t.id
+        order by (a.subject = $1::text) desc nulls last limit 1),
       exists (select from lockgate.task_media m where m.task = t.id and m.uri = $3::text)
       from lockgate.task t join lockgate.project p on p.id = t.project
      where t.id = $4::text"
 );
 
-/// `$4`: the project.
+/// `$4`: the project. Media is looked for where they are a member alone: who is not must not make the server search.
 const OF_PROJECT: &str = concat!(
     facts!(),
     " n.id::text, n.subject::text, n.id is not null from lockgate.project p ",
-    naming!(),
+    naming!(
+        "(exists (select from lockgate.member m where m.project = p.id and m.subject = $1::text)
+          or exists (select from lockgate.project_group g where g.project = p.id and g.name = any ($2::text[])))"
+    ),
     " where p.id = $4::text"
 );
 
-/// `$4`: the rule of projects that have none. Only projects that permit come back, and so many suffice.
+/// `$4`: the rule of projects that have none. Only projects that permit come back. Where they are too many to come back
+/// all, it is one of each list of storages first, those that name the media before others: the rest permit nothing more.
 const OF_ANY: &str = concat!(
+    "select project, rule, storages, member, theirs, task, subject, named from (
+     select *, row_number() over (partition by storages order by named desc, project) as nth from (",
     facts!(),
     " n.id::text, n.subject::text, n.id is not null
       from (select m.project from lockgate.member m where m.subject = $1::text
             union select g.project from lockgate.project_group g where g.name = any ($2::text[])) mine
       join lockgate.project p on p.id = mine.project ",
-    naming!(),
-    " where n.id is not null or coalesce(p.media, $4::text) = 'storage' order by p.id limit 100"
+    naming!("true"),
+    " where n.id is not null or coalesce(p.media::text, $4::text) = 'storage')
+       permitting (project, rule, storages, member, theirs, task, subject, named)
+     order by nth, named desc, project limit 1000) kept order by project"
 );
 
 /// All of them, for whoever wants to know whether they can be put.
@@ -109,7 +119,7 @@ impl Question {
         }
     }
 
-    /// What it and its answer take in memory, about, in bytes.
+    /// What it takes in memory, about, in bytes.
     pub fn weight(&self) -> u32 {
         let names = self.groups.iter().map(|group| group.len() + 32);
         // A URI's parts are shared by whoever has it; ids and storages are short.
@@ -132,8 +142,14 @@ impl Question {
         let (subject, uri) = (text(self.subject.as_str()), text(&uri));
         let groups: Vec<&str> = self.groups.iter().filter_map(|it| text(it)).collect();
         let values: [&(dyn ToSql + Sync); 4] = [&subject, &groups, &uri, &fourth];
-        let statement = client.prepare_cached(statement).await?;
-        let rows = client.query(&statement, &values).await?;
+        let rows = match query(client, statement, &values).await {
+            // What was prepared is of tables that have changed since, or of a session that a pooler gave away.
+            Err(error) if error.is_stale_statement() => {
+                client.statement_cache.clear();
+                query(client, statement, &values).await?
+            }
+            rows => rows?,
+        };
         let candidates = rows.iter().map(|row| self.candidate(row, rule));
         let candidates: Vec<_> = candidates.collect::<Result<_, _>>()?;
         let concern = match (&self.target, candidates.first()) {
@@ -180,6 +196,24 @@ impl Question {
             place: None,
         })
     }
+}
+
+async fn query(
+    client: &deadpool_postgres::ClientWrapper,
+    statement: &str,
+    values: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, PostgresError> {
+    let statement = client.prepare_cached(statement).await?;
+    Ok(client.query(&statement, values).await?)
+}
+
+/// What an answer takes in memory, about, in bytes: ids and storages are short, but there may be many.
+pub fn weight_of(candidates: &[Candidate]) -> u32 {
+    let names = candidates.iter().map(|candidate| {
+        let project = &candidate.project;
+        512 + 48 * (project.storages.len() + project.groups.len())
+    });
+    u32::try_from(names.sum::<usize>()).unwrap_or(u32::MAX)
 }
 
 /// A project's rule as it is written; `None` where it is no known word: it must not come to mean more than was meant.

@@ -56,6 +56,7 @@ async fn try_out(
         None => Step::ok("schema", "none of Lockgate's own: views of yours are read"),
     });
     inspect::questions(client).await.map_err(at("read"))?;
+    inspect::hears(database).await.map_err(at("read"))?;
     steps.push(Step::ok(
         "read",
         "every question can be put, and changes are heard of",

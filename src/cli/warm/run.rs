@@ -77,7 +77,11 @@ impl fmt::Display for Report {
             self.read, self.objects
         )?;
         if self.unchanged > 0 {
-            writeln!(f, "{} are as they were read before", self.unchanged)?;
+            writeln!(
+                f,
+                "{} are as they were read before, and were not read again",
+                self.unchanged
+            )?;
         }
         if self.redirected > 0 {
             writeln!(

@@ -90,7 +90,7 @@ async fn nothing_from_before_an_outage_is_believed_after_it() {
 async fn listened_to(postgres: &Postgres) {
     let client = postgres.client("lockgate").await;
     let sql = "select from pg_stat_activity
-                where application_name = 'lockgate' and state = 'idle' and query in ('listen lockgate', 'select')";
+                where application_name = 'lockgate' and state = 'idle' and query like 'notify lockgate_%'";
     eventually("a replica listens", async || {
         client
             .query_opt(sql, &[])
@@ -198,4 +198,39 @@ async fn a_replica_starts_before_its_database_and_is_ready_with_it() {
     })
     .await;
     assert_eq!(on_task(&gateway, "anna", "7", "a.mp4").await, 200);
+}
+
+#[tokio::test]
+async fn a_reload_to_a_database_that_is_not_there_leaves_the_old_one_in_force() {
+    let Some((postgres, store)) = started().await else {
+        return;
+    };
+    let setup = postgres.setup().storage("media", &store.section("media"));
+    let serving = Serving::start(setup).await;
+    eventually("it hears of changes", async || {
+        let metrics = serving.admin.get("/metrics").answer().await;
+        let heard = metrics.text().contains("lockgate_access_changes_heard 1");
+        let ready = serving.admin.get("/readyz").status().await == Some(200);
+        (heard && ready).then_some(())
+    })
+    .await;
+    let file = serving.path("lockgate.toml");
+    let config = std::fs::read_to_string(&file).expect("it is there");
+    let (here, nowhere) = (
+        format!(":{}/", postgres.port()),
+        format!(":{}/", crate::support::free_ports::<1>()[0]),
+    );
+    assert!(config.contains(&here), "the URL is in the file");
+    std::fs::write(&file, config.replace(&here, &nowhere)).expect("it is written");
+    serving.signal("HUP");
+    eventually("it is not taken", async || {
+        let metrics = serving.admin.get("/metrics").answer().await;
+        metrics
+            .text()
+            .contains("lockgate_config_last_reload_successful 0")
+            .then_some(())
+    })
+    .await;
+    assert_eq!(asked(&serving.client, "anna", "7", "a.mp4").await, 200);
+    assert_eq!(asked(&serving.client, "erik", "7", "a.mp4").await, 403);
 }

@@ -1,6 +1,11 @@
 //! What is missing is said plainly, by `check` and in the log, and nothing is opened for the want of it; Lockgate's own
 //! role can do no more than read.
 
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
 use super::{on_task, started};
 use crate::postgres::server::{OWNER, PASSWORD, Postgres, READER, setup};
 use crate::support::eventually;
@@ -121,4 +126,106 @@ async fn what_serves_can_write_to_no_table() {
     let said = crate::cli::said(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("permission denied"), "{said}");
+}
+
+/// What a schema that anybody may write to could put before the server's own.
+const OWN_OPERATORS: &str = "
+create schema evil;
+create function evil.pg_notify(text, text) returns void language plpgsql as $$
+    begin raise exception 'not the one of the server'; end $$;
+create function evil.same(text, text) returns boolean language sql as 'select true';
+create operator evil.= (leftarg = text, rightarg = text, function = evil.same);
+grant usage on schema evil to public;
+alter role owner set search_path = evil, pg_catalog;
+alter role lockgate set search_path = evil, pg_catalog;
+alter role lockgate set default_transaction_read_only = on;
+";
+
+#[tokio::test]
+async fn no_search_path_changes_what_runs_and_a_role_that_only_reads_is_ready() {
+    let Some((postgres, store)) = started().await else {
+        return;
+    };
+    postgres.sql(OWN_OPERATORS).await;
+    let gateway = super::replica(&postgres, &store).await;
+    assert_eq!(on_task(&gateway, "erik", "7", "a.mp4").await, 403);
+    // The platform's own session brings its path into the triggers.
+    postgres
+        .sql("insert into lockgate.member values ('1', 'erik')")
+        .await;
+    eventually("the grant is heard of", async || {
+        (on_task(&gateway, "erik", "7", "a.mp4").await == 200).then_some(())
+    })
+    .await;
+}
+
+/// One question that takes long is one annotator's, and nobody else waits or is cut for it.
+#[tokio::test]
+async fn a_question_that_takes_long_does_not_refuse_others() {
+    let Some((postgres, store)) = started().await else {
+        return;
+    };
+    postgres
+        .sql(
+            "insert into lockgate.member values ('1', 'slow');
+             alter table lockgate.member rename to member_of;
+             create view lockgate.member as select project, subject from lockgate.member_of
+              where case subject when 'slow' then pg_sleep(60) is null else true end",
+        )
+        .await;
+    let setup = postgres.setup().storage("media", &store.section("media"));
+    let gateway = super::ready(setup.set("access.postgres.connections", 1)).await;
+    assert_eq!(on_task(&gateway, "slow", "7", "a.mp4").await, 503);
+    assert_eq!(on_task(&gateway, "bo", "7", "a.mp4").await, 200);
+}
+
+/// Passes all on but notifications, as a pooler does whose sessions end with the transaction.
+async fn deaf_pooler(server: u16) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", server)).await;
+            let (mut said, mut to_server) = server.expect("postgres is there").into_split();
+            let (mut asked, mut to_client) = client.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut asked, &mut to_server).await });
+            tokio::spawn(async move {
+                // A byte for the kind, and the length of the rest with itself in it.
+                while let Ok(kind) = said.read_u8().await {
+                    let length = said.read_u32().await?;
+                    let mut message = vec![0; length as usize - 4];
+                    said.read_exact(&mut message).await?;
+                    if kind != b'A' {
+                        to_client.write_u8(kind).await?;
+                        to_client.write_u32(length).await?;
+                        to_client.write_all(&message).await?;
+                    }
+                }
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn behind_a_pooler_that_swallows_notifications_it_is_not_ready_and_says_why() {
+    let Some((postgres, store)) = started().await else {
+        return;
+    };
+    let pooler = deaf_pooler(postgres.port()).await;
+    let url = format!("postgres://{READER}:{PASSWORD}@{pooler}/lockgate?sslmode=disable");
+    let (code, said) = check(setup(&url)).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("pool_mode = session"), "{said}");
+    let setup = setup(&url).storage("media", &store.section("media"));
+    let gateway = setup.start().await;
+    assert_eq!(on_task(&gateway, "anna", "7", "a.mp4").await, 200);
+    // Nothing is remembered that nobody would say the end of.
+    postgres
+        .sql("delete from lockgate.member where subject = 'anna'")
+        .await;
+    assert_eq!(on_task(&gateway, "anna", "7", "a.mp4").await, 403);
+    let ready = gateway.admin().get("/readyz").status().await;
+    assert_eq!(ready, Some(503));
 }

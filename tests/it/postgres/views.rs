@@ -14,11 +14,9 @@ fn fenced(marker: &str) -> &'static str {
     rest.split_once("```").expect("it ends").0
 }
 
-#[tokio::test]
-async fn a_platforms_own_tables_are_read_by_the_views_of_the_documentation() {
-    let Some(postgres) = Postgres::empty().await else {
-        return;
-    };
+/// A database with the documentation's tables, views and triggers, and media.
+async fn platform() -> Option<(Postgres, Store)> {
+    let postgres = Postgres::empty().await?;
     postgres.sql(fenced("<!-- own tables -->")).await;
     postgres.sql(fenced("<!-- views -->")).await;
     postgres.sql(fenced("<!-- notify -->")).await;
@@ -38,6 +36,34 @@ async fn a_platforms_own_tables_are_read_by_the_views_of_the_documentation() {
     for key in ["a.mp4", "b.mp4"] {
         store.put("media", key, b"bytes".to_vec(), None);
     }
+    Some((postgres, store))
+}
+
+/// A null is an assignee that is nobody, and not the lack of one.
+#[tokio::test]
+async fn a_task_whose_assignee_is_null_is_nobodys() {
+    let Some((postgres, store)) = platform().await else {
+        return;
+    };
+    postgres
+        .sql(
+            "create or replace view lockgate.task_assignee as
+             select t.id::text as task, u.email as subject from app_task t left join app_user u on u.id = t.assigned_to",
+        )
+        .await;
+    let setup = postgres.setup().storage("media", &store.section("media"));
+    let gateway = ready(setup).await;
+    assert_eq!(on_task(&gateway, "anna", "7", "a.mp4").await, 403);
+    assert_eq!(on_project(&gateway, "anna", "42", "a.mp4").await, 403);
+    assert_eq!(on_task(&gateway, "bo", "8", "b.mp4").await, 200);
+    assert_eq!(on_project(&gateway, "bo", "42", "b.mp4").await, 200);
+}
+
+#[tokio::test]
+async fn a_platforms_own_tables_are_read_by_the_views_of_the_documentation() {
+    let Some((postgres, store)) = platform().await else {
+        return;
+    };
     let setup = postgres.setup().storage("media", &store.section("media"));
     let gateway = ready(setup).await;
     assert_eq!(on_task(&gateway, "anna", "7", "a.mp4").await, 200);

@@ -1,8 +1,10 @@
 -- Every change says so on the channel "lockgate", when it is committed: the project's id, or nothing, which stands for
 -- all of them. Lockgate then forgets what it remembered of that project.
 
--- For triggers on tables of one's own as well. PostgreSQL says the same thing once a transaction.
-create function lockgate.changed(projects text[]) returns void language plpgsql as $$
+-- For triggers on tables of one's own as well. Whoever writes a row brings a search_path, which must not say what runs
+-- here. PostgreSQL says the same thing once a transaction.
+create function lockgate.changed(projects text[]) returns void language plpgsql
+    set search_path = pg_catalog, pg_temp as $$
 begin
     -- A bulk change is said once and not a thousand times; a payload ends at 8000 bytes.
     if cardinality(projects) > 50 or exists (select from unnest(projects) p where octet_length(p) > 1000) then
@@ -15,7 +17,8 @@ $$;
 
 -- Its argument says how a row leads to its project: by its column "id" or "project", or by the project of its "task".
 -- What a deleted task took with it needs no word: the task's own deletion is said.
-create function lockgate.tell() returns trigger language plpgsql as $$
+create function lockgate.tell() returns trigger language plpgsql
+    set search_path = pg_catalog, pg_temp as $$
 declare
     path constant text := tg_argv[0];
     rows constant text := case tg_op
