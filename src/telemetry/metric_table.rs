@@ -105,7 +105,7 @@ pub(super) const RELOAD: Definition = row(
 );
 pub(super) const CHANGES_HEARD: Definition = row(
     "lockgate_access_changes_heard",
-    "1 if changes of the access source are heard of as they happen, 0 if every decision has to be asked for",
+    "1 if changes of the access source are heard of as they happen, 0 if all decisions have to be asked for",
     &[],
 );
 pub(super) const BUILD_INFO: Definition =
