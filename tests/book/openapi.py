@@ -85,7 +85,7 @@ def cases(path: str, method: str) -> list[tuple[int, dict]]:
         limited = [(429, {"limited": True})]
         return {"post": [(204, {}), (401, {"token": None}), (401, {"token": "x"}), *BROKEN, *limited],
                 "delete": [(204, {"token": None}), (204, {}), *BROKEN], "options": PREFLIGHT}[method]
-    if path in ("/healthz", "/readyz", "/metrics", "/cache/purge"):
+    if path in ("/", "/status", "/status.json", "/healthz", "/readyz", "/metrics", "/cache/purge"):
         return [(200, {"token": None}), (403, {"token": None, "headers": {"Origin": EDITOR}})]
     if method == "options":
         return PREFLIGHT
@@ -124,7 +124,7 @@ def routes(document: dict) -> list[str]:
     code = (ROOT / "src/serve/request.rs").read_text().split("pub fn allow")[0]
     words = set(re.findall(r'is\(\w+, "([\w-]+)"\)', code))
     admin = (ROOT / "src/serve/admin.rs").read_text().split("#[cfg(test)]")[0]
-    arms = re.findall(r'^\s+((?:"/[\w/]+"(?: \| )?)+)(?: if| =>)', admin, re.M)
+    arms = re.findall(r'^\s+((?:"/[\w/.]*"(?: \| )?)+)(?: if| =>)', admin, re.M)
     paths = {path for arm in arms for path in re.findall(r'"([^"]+)"', arm)}
     documented = set(document["paths"])
     own = {path for path in documented if "servers" not in document["paths"][path]}
