@@ -1,14 +1,12 @@
 //! Simulates replicas with a memory cache each, over one storage, and counts what storage is asked for.
 //!
 //! A model of windows, and not of time: a window that is asked for is there at once, so single flight shows as a hit.
-//! The policy is the real one (moka's TinyLFU, weighed, as in `src/cache/memory.rs`); the media is 8 MiB windows by
-//! number. The same numbers at every run but for the last digit, as moka does its books by the clock. Prints the table of
-//! `docs/sizing.md`.
-
-use std::hash::{BuildHasherDefault, DefaultHasher};
+//! The policy is the real one (quick_cache's S3-FIFO, as in `src/cache/memory.rs`), beside two others; the media is 8 MiB
+//! windows by number. The same numbers at every run but for the last digits, as hashes are drawn anew and moka does its
+//! books by the clock. Prints the table of `docs/sizing.md`.
 
 use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter, sync::DefaultLifecycle};
 
 /// Pieces of 8 MiB, the largest window, of an object: 64 MiB of video.
 const WINDOWS: u64 = 8;
@@ -126,21 +124,74 @@ fn replica_of(object: u64, replicas: u64) -> usize {
         .unwrap_or(0) as usize
 }
 
-fn run(
-    workload: &mut dyn Workload,
-    replicas: u64,
-    affinity: bool,
-    policy: &EvictionPolicy,
-) -> Outcome {
+/// What is let in, and what goes for it.
+#[derive(Clone, Copy)]
+enum Policy {
+    S3Fifo,
+    TinyLfu,
+    Lru,
+}
+
+type Window = (u64, u64);
+
+/// What one replica keeps.
+enum Kept {
+    Quick(quick_cache::sync::Cache<Window, ()>),
+    Moka(moka::sync::Cache<Window, ()>),
+}
+
+impl Kept {
+    fn new(policy: Policy) -> Self {
+        let moka = |policy| {
+            let cache = moka::sync::Cache::builder().max_capacity(CACHE);
+            Self::Moka(cache.eviction_policy(policy).build())
+        };
+        match policy {
+            Policy::TinyLfu => moka(EvictionPolicy::tiny_lfu()),
+            Policy::Lru => moka(EvictionPolicy::lru()),
+            Policy::S3Fifo => {
+                let options = OptionsBuilder::new()
+                    .estimated_items_capacity(CACHE as usize)
+                    .weight_capacity(CACHE)
+                    .hot_allocation(0.8)
+                    .build()
+                    .expect("both capacities are named");
+                let (hashes, life) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
+                Self::Quick(quick_cache::sync::Cache::with_options(
+                    options,
+                    UnitWeighter,
+                    hashes,
+                    life,
+                ))
+            }
+        }
+    }
+
+    /// Whether it was there.
+    fn get_or_put(&self, key: Window) -> bool {
+        match self {
+            Self::Quick(cache) => {
+                let hit = cache.get(&key).is_some();
+                if !hit {
+                    cache.insert(key, ());
+                }
+                hit
+            }
+            Self::Moka(cache) => {
+                let hit = cache.get(&key).is_some();
+                if !hit {
+                    cache.insert(key, ());
+                    cache.run_pending_tasks();
+                }
+                hit
+            }
+        }
+    }
+}
+
+fn run(workload: &mut dyn Workload, replicas: u64, affinity: bool, policy: Policy) -> Outcome {
     let mut rng = Rng(0x5eed);
-    let caches: Vec<Cache<(u64, u64), (), BuildHasherDefault<DefaultHasher>>> = (0..replicas)
-        .map(|_| {
-            Cache::builder()
-                .max_capacity(CACHE)
-                .eviction_policy(policy.clone())
-                .build_with_hasher(BuildHasherDefault::<DefaultHasher>::default())
-        })
-        .collect();
+    let caches: Vec<Kept> = (0..replicas).map(|_| Kept::new(policy)).collect();
     let mut asked = vec![0u64; replicas as usize];
     let mut annotators: Vec<_> = (0..ANNOTATORS)
         .map(|_| Annotator {
@@ -156,11 +207,7 @@ fn run(
             true => replica_of(key.0, replicas),
             false => rng.below(replicas) as usize,
         };
-        let hit = caches[replica].get(&key).is_some();
-        if !hit {
-            caches[replica].insert(key, ());
-            caches[replica].run_pending_tasks();
-        }
+        let hit = caches[replica].get_or_put(key);
         // The first quarter fills the caches.
         if request >= REQUESTS / 4 {
             counted += 1;
@@ -202,11 +249,12 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|---|---|");
     let policies = [
-        ("TinyLFU", EvictionPolicy::tiny_lfu()),
-        ("LRU", EvictionPolicy::lru()),
+        ("S3-FIFO", Policy::S3Fifo),
+        ("TinyLFU", Policy::TinyLfu),
+        ("LRU", Policy::Lru),
     ];
     for name in ["Zipf, s = 0.7", "Zipf, s = 1.0", "tasks in order"] {
-        for (policy_name, policy) in &policies {
+        for (policy_name, policy) in policies {
             for replicas in [1, 2, 4, 8, 16] {
                 let with = run(&mut *workload(name), replicas, true, policy);
                 let without = run(&mut *workload(name), replicas, false, policy);
