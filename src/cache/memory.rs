@@ -17,6 +17,10 @@ const ENTRY_OVERHEAD: u64 = 512;
 const HOT: f64 = 0.8;
 /// The bound is divided among parts that have a lock each; it is a multiple of this, so that they add up to no more.
 const STEP: u64 = 4096;
+/// Memory of a part: one of few chunks would let go what another has place for.
+const PART: u64 = 64 << 20;
+/// Parts at most.
+const PARTS: u64 = 64;
 /// Memory beside what is kept, for what is still coming in: else chunks would be filled elsewhere as soon as the cache
 /// is full. It is taken as it is filled.
 const COMING_IN: u64 = 64 << 20;
@@ -56,7 +60,9 @@ impl MemoryCache {
     /// weight when it goes.
     pub fn new(config: &CacheConfig, evicted: impl Fn(u64) + Send + Sync + 'static) -> Self {
         let capacity = config.memory - config.memory % STEP;
+        let parts = (capacity / PART).clamp(1, PARTS);
         let options = OptionsBuilder::new()
+            .shards(usize::try_from(parts).expect("few"))
             .weight_capacity(capacity)
             .estimated_items_capacity(usize::try_from(capacity / CHUNK_SIZE).unwrap_or(usize::MAX))
             .hot_allocation(HOT)
