@@ -11,6 +11,7 @@ mod rights;
 mod server;
 mod tls;
 mod views;
+mod warm;
 
 use crate::postgres::server::Postgres;
 use crate::support::client::Ask;
