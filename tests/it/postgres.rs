@@ -3,9 +3,11 @@
 
 mod bulk;
 mod conformance;
+mod connections;
 mod lists;
 mod outage;
 mod people;
+mod questions;
 mod replicas;
 mod rights;
 mod server;
