@@ -16,6 +16,7 @@ use tokio::process::Command;
 
 use crate::browser::is_there;
 use crate::identities;
+use crate::support::client::Reply;
 use crate::support::content::Pattern;
 use crate::support::garage::{is_ci, tools};
 use crate::support::gateway::{Gateway, Setup};
@@ -27,8 +28,13 @@ use crate::support::{eventually, uri};
 
 const RULES: &str = include_str!("../../deploy/prometheus/lockgate.rules.yml");
 const MIB: u64 = 1 << 20;
+/// How long annotators work before anybody looks; for the picture, a plot's width of minutes.
+const SHORT: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(600);
 /// How many files there are to look at: more bytes than memory and disk keep, so that something is evicted.
 const FILES: u64 = 60;
+/// And how many in the vault: enough that some were not yet seen when it goes down.
+const SEALED: u64 = 500;
 const REPLICAS: [&str; 2] = ["lockgate-0", "lockgate-1"];
 const PROJECTS: &str = "[[project]]\nid = '1'\nstorages = ['recordings', 'scans', 'vault', 'archive']\n\
     members = ['anna', 'ben']\nmedia = 'storage'\n";
@@ -50,12 +56,12 @@ impl Site {
         let archive = identities::storage().await;
         let sts = Stub::start(|_| identities::assumed("AssumeRole")).await;
         let role = identities::with_role(&sts.endpoint, "");
-        let bucket = |id: &str| {
-            vault
-                .section()
-                .replace("bucket = 'media'", &format!("bucket = '{id}'"))
-        };
-        vault.put("sealed.mp4", MIB);
+        archive.put("archive", "a.mp4", vec![1; 10], Some("video/mp4"));
+        let archived =
+            identities::section(&archive, &role).replace("bucket = 'media'", "bucket = 'archive'");
+        for n in 0..SEALED {
+            vault.put(&format!("sealed/{n}.mp4"), MIB / 4);
+        }
         let disks = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
         let mut replicas = Vec::new();
         for disk in &disks {
@@ -65,8 +71,8 @@ impl Site {
                     "scans",
                     &(store.section("scans") + "delivery = 'redirect'\n"),
                 )
-                .storage("vault", &bucket("vault"))
-                .storage("archive", &identities::section(&archive, &role))
+                .storage("vault", &vault.section())
+                .storage("archive", &archived)
                 .projects(PROJECTS)
                 .set("cache.memory", "64MiB")
                 .set("cache.metadata_max_age", "2s")
@@ -123,7 +129,7 @@ impl Site {
 
     async fn storage_comes_and_goes(&self, work: &impl Fn() -> f64) {
         loop {
-            self.vault.set_down(work() > 0.6);
+            self.vault.set_down((0.55..0.8).contains(&work()));
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -136,9 +142,11 @@ impl Site {
         for n in [n / 4, n / 5, n + 17 * annotator] {
             let reply = replica.get(file(n)).send().await;
             assert_eq!(reply.status(), 200);
-            // Some leave before the end.
-            if n % 7 != 3 {
-                reply.whole().await;
+            match n % 9 {
+                // Some leave before the end, and some are slow.
+                3 => drop(reply),
+                5 => linger(reply).await,
+                _ => drop(reply.whole().await),
             }
         }
         replica
@@ -146,14 +154,26 @@ impl Site {
             .range("bytes=1000-99999")
             .answer()
             .await;
+        let sealed = at(&format!(
+            "media/sealed/{}.mp4",
+            (n * 7 + annotator) % SEALED
+        ));
         match n % 6 {
-            0 => drop(replica.get(at("vault/sealed.mp4")).answer().await),
+            0 => drop(replica.get(sealed).answer().await),
             1 => drop(replica.client().get(file(n)).by("eve").answer().await),
             2 => drop(replica.get(at("scans/a.png")).answer().await),
             3 => drop(replica.get(at("recordings/wards/none.mp4")).answer().await),
             4 => drop(replica.client().get(file(n)).answer().await),
-            _ => drop(replica.get(at("media/a.mp4")).answer().await),
+            _ => drop(replica.get(at("archive/a.mp4")).answer().await),
         }
+    }
+}
+
+/// Reads as a player does whose buffer is full.
+async fn linger(mut reply: Reply) {
+    while let Some(bytes) = reply.next().await {
+        bytes.expect("the body goes on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -231,7 +251,7 @@ async fn every_panel_of_the_dashboard_shows_what_happens_in_a_browser_and_an_ale
         return;
     }
     let pictures = std::env::var_os("LOCKGATE_SCREENSHOTS").is_some();
-    let time = Duration::from_secs(if pictures { std::env::var("GRAF_SECS").map_or(600, |s| s.parse().unwrap()) } else { 20 });
+    let time = if pictures { LONG } else { SHORT };
     let site = Site::start().await;
     let Some(prometheus) = site.prometheus().await else {
         return;

@@ -7,7 +7,7 @@ import './page.css';
 import { Component } from 'react';
 import { createRoot } from 'react-dom/client';
 import {
-  FieldConfigOptionsRegistry, FieldType, applyFieldOverrides, createTheme, dateTime, getFieldDisplayName,
+  FieldConfigOptionsRegistry, applyFieldOverrides, createTheme, dateTime, getFieldDisplayName,
   getFieldDisplayValues, identityOverrideProcessor,
 } from '@grafana/data';
 import {
@@ -86,6 +86,9 @@ async function load(panel, width, range, variables) {
     }
     const kind = KINDS[panel.type];
     panel.fieldConfig.defaults = { ...kind, ...panel.fieldConfig.defaults };
+    // JSON has no infinity: the lowest threshold is written as null.
+    const [lowest] = panel.fieldConfig.defaults.thresholds?.steps ?? [];
+    if (lowest) lowest.value = -Infinity;
     frames = applyFieldOverrides({
       data: frames, fieldConfig: panel.fieldConfig, replaceVariables: text => filled(text, variables), theme,
       timeZone: 'utc', fieldConfigRegistry: registry(panel.fieldConfig),
@@ -128,6 +131,9 @@ function Dashboard({ dashboard, loaded, range, variables }) {
   </ThemeContext.Provider>;
 }
 
+// Until the browser has drawn what was asked for.
+const frame = () => new Promise(done => setTimeout(() => requestAnimationFrame(done), 300));
+
 async function begin() {
   const dashboard = await (await fetch('/dashboard.json')).json();
   const to = dateTime(Number(options.get('to')));
@@ -144,10 +150,14 @@ async function begin() {
     load(panel, place(panel.gridPos).width, range, variables)));
   const rows = dashboard.panels.map(({ gridPos }) => place(gridPos)).map(({ top, height }) => top + height);
   document.body.style.height = `${Math.max(...rows) + MARGIN}px`;
-  createRoot(document.getElementById('root')).render(<Dashboard {...{ dashboard, loaded, range, variables }} />);
-  // uPlot draws in a microtask of its own after React's effects.
+  // The axes are as wide as their words, and are measured once: the font has to be there first.
+  const root = createRoot(document.getElementById('root'));
+  root.render(<ThemeContext.Provider value={theme}><GlobalStyles /></ThemeContext.Provider>);
+  while (!(await document.fonts.load(`12px ${theme.typography.fontFamily}`)).length) await frame();
+  root.render(<Dashboard {...{ dashboard, loaded, range, variables }} />);
+  // uPlot draws after React's effects.
+  await frame();
   await document.fonts.ready;
-  await new Promise(done => setTimeout(() => requestAnimationFrame(done), 500));
   window.seen = { panels: loaded.map(({ saw }) => saw) };
 }
 

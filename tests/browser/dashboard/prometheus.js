@@ -8,7 +8,9 @@ export function steps(range, width, scrape) {
   const { intervalMs } = rangeUtil.calculateInterval(range, width, `${scrape}s`);
   const step = intervalMs / 1000;
   // https://grafana.com/docs/grafana/latest/datasources/prometheus/template-variables/
-  return { step, variables: { __interval: `${step}s`, __rate_interval: `${Math.max(step + scrape, 4 * scrape)}s` } };
+  const rate = Math.max(step + scrape, 4 * scrape);
+  const whole = Math.round((range.to.valueOf() - range.from.valueOf()) / 1000);
+  return { step, variables: { __interval: `${step}s`, __rate_interval: `${rate}s`, __range: `${whole}s` } };
 }
 
 // `$name`, `${name}` and `[[name]]` are the ways that Grafana writes one. One that is not known stays, and is an error.
