@@ -1,9 +1,9 @@
 // deploy/grafana's dashboard, drawn from its file with Grafana's component library over a Prometheus that scrapes
 // Lockgate: every query is taken, every panel shows something, nothing complains.
 //
-//   node tests/browser/dashboard.mjs PROMETHEUS SECONDS [directory for the screenshot]
+//   node tests/browser/dashboard.mjs PROMETHEUS SECONDS SCRAPE [directory for the screenshot]
 //
-// PROMETHEUS is its URL; the last SECONDS are drawn. Needs what dashboard/package.json names in `dashboard` below
+// PROMETHEUS is its URL; the last SECONDS are drawn, SCRAPE of them between two scrapes. Needs what dashboard/package.json names in `dashboard` below
 // LOCKGATE_TOOLS (else target/tools), beside what status.mjs needs. Exits 0 when everything was seen; else 1, with a
 // sentence that says what was not.
 
@@ -21,7 +21,6 @@ const packages = join(tools, 'dashboard/node_modules');
 const { build } = createRequire(join(tools, 'dashboard/package.json'))('esbuild');
 
 const PATIENCE = 60_000; // milliseconds that anything may take on a busy machine
-const SCRAPE = 1; // seconds between two scrapes, as the test's Prometheus is told
 const WINDOW = { width: 1600, height: 900 };
 // Where Grafana's components expect what its server has.
 const PLACES = {
@@ -32,9 +31,9 @@ const PLACES = {
 const PAGE = '<!doctype html><title>Lockgate</title><link rel=icon href=data:,><link rel=stylesheet href=/page.css><div id=root></div><script src=/page.js></script>';
 const TYPES = { '.css': 'text/css', '.js': 'text/javascript', '.json': 'application/json', '.svg': 'image/svg+xml', '.woff2': 'font/woff2' };
 
-const [prometheus, seconds, screenshots] = process.argv.slice(2);
-if (!seconds) {
-  console.error('usage: node tests/browser/dashboard.mjs PROMETHEUS SECONDS [SCREENSHOTS]');
+const [prometheus, seconds, scrape, screenshots] = process.argv.slice(2);
+if (!scrape) {
+  console.error('usage: node tests/browser/dashboard.mjs PROMETHEUS SECONDS SCRAPE [SCREENSHOTS]');
   process.exit(2);
 }
 
@@ -74,7 +73,7 @@ async function see(page) {
   let seen;
   await step('the panels are drawn', async () => {
     const to = Date.now();
-    const query = new URLSearchParams({ prometheus, scrape: SCRAPE, from: to - seconds * 1000, to });
+    const query = new URLSearchParams({ prometheus, scrape, from: to - seconds * 1000, to });
     await page.goto(`http://127.0.0.1:${server.address().port}/?${query}`);
     await page.waitForFunction(() => window.seen);
     seen = await page.evaluate(() => window.seen);

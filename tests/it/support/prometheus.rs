@@ -1,4 +1,4 @@
-//! Prometheus, the real server (Debian's), scraping gateways every second, with the rules of `deploy/prometheus`.
+//! Prometheus, the real server (Debian's), scraping gateways, with the rules of `deploy/prometheus`.
 //!
 //! `tests/servers` installs it. Where it is missing, the test fails with `CI=true` and says at a desk that it is skipped.
 
@@ -22,9 +22,9 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one that scrapes these replicas, each a name and an address, as the job `lockgate`, and that evaluates
-    /// `rules` every second; `None` where it is not installed and may be skipped.
-    pub async fn start(replicas: &[(&str, &str)], rules: &str) -> Option<Self> {
+    /// Starts one that scrapes these replicas, each a name and an address, as the job `lockgate` every so many seconds,
+    /// and that evaluates `rules` every second; `None` where it is not installed and may be skipped.
+    pub async fn start(replicas: &[(&str, String)], rules: &str, scrape: u32) -> Option<Self> {
         if !is_there("prometheus") {
             assert!(!is_ci(), "prometheus is not installed: run tests/servers");
             eprintln!("SKIPPED, for prometheus is not installed: run tests/servers");
@@ -33,7 +33,7 @@ impl Prometheus {
         let directory = tempfile::tempdir().expect("a directory");
         let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text);
         write("rules.yml", rules).expect("it is written");
-        write("prometheus.yml", &configuration(replicas)).expect("it is written");
+        write("prometheus.yml", &configuration(replicas, scrape)).expect("it is written");
         let mut process = serve(directory.path());
         let address = eventually("Prometheus listens", async || {
             let log = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
@@ -71,10 +71,10 @@ impl Drop for Prometheus {
     }
 }
 
-fn configuration(replicas: &[(&str, &str)]) -> String {
-    let mut text = String::from(
-        "global: { scrape_interval: 1s, evaluation_interval: 1s }\nrule_files: [rules.yml]\n\
-         scrape_configs:\n  - job_name: lockgate\n    static_configs:\n",
+fn configuration(replicas: &[(&str, String)], scrape: u32) -> String {
+    let mut text = format!(
+        "global: {{ scrape_interval: {scrape}s, scrape_timeout: {scrape}s, evaluation_interval: 1s }}\n\
+         rule_files: [rules.yml]\nscrape_configs:\n  - job_name: lockgate\n    static_configs:\n"
     );
     for (name, address) in replicas {
         text += &format!("      - {{ targets: ['{address}'], labels: {{ instance: {name} }} }}\n");
