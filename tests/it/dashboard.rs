@@ -3,7 +3,7 @@
 //!
 //! Grafana's server is in no package registry, so its component library draws the dashboard's file, in a browser. The
 //! steps are in `tests/browser/dashboard.mjs`. With `LOCKGATE_SCREENSHOTS=1` they also take the picture of
-//! `docs/images`, after ten minutes of traffic.
+//! `docs/images`, after six minutes of traffic.
 
 mod site;
 
@@ -38,7 +38,7 @@ const GLANCE: Look = Look {
 };
 /// A plot's width of minutes.
 const PICTURE: Look = Look {
-    work: Duration::from_secs(600),
+    work: Duration::from_secs(360),
     scrape: 5,
     picture: true,
 };

@@ -152,7 +152,7 @@ async function begin() {
   document.body.style.height = `${Math.max(...rows) + MARGIN}px`;
   // The axes are as wide as their words, and are measured once: the font has to be there first.
   const root = createRoot(document.getElementById('root'));
-  root.render(<ThemeContext.Provider value={theme}><GlobalStyles /></ThemeContext.Provider>);
+  root.render(<Dashboard {...{ dashboard, loaded: [], range, variables }} />);
   while (!(await document.fonts.load(`12px ${theme.typography.fontFamily}`)).length) await frame();
   root.render(<Dashboard {...{ dashboard, loaded, range, variables }} />);
   // uPlot draws after React's effects.
