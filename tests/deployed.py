@@ -70,6 +70,7 @@ def helm(chart_directory, work):
         for it in objects:
             by_the_schema(it)
         selected_is_labelled(objects)
+        scraped_as_the_job(objects)
         if not values:
             (config,) = [it for it in objects if it["kind"] == "ConfigMap"]
             for name, text in config["data"].items():
@@ -83,6 +84,15 @@ def by_the_schema(it):
         return
     for version in KUBERNETES:
         kubernetes_validate.validate(it, version, strict=True)
+
+
+def scraped_as_the_job(objects):
+    """What is scraped has the job that alerts and dashboard name: the value of the service's label, else its name."""
+    for monitor in [it for it in objects if it["kind"] == "ServiceMonitor"]:
+        wanted = monitor["spec"]["selector"]["matchLabels"].items()
+        labels = [it["metadata"]["labels"] for it in objects if it["kind"] == "Service"]
+        (service,) = [it for it in labels if wanted <= it.items()]
+        assert service.get(monitor["spec"].get("jobLabel")) == "lockgate", monitor
 
 
 def selected_is_labelled(objects):
@@ -136,7 +146,7 @@ def dashboard(file):
         assert panel["id"] not in ids
         ids.add(panel["id"])
         for target in panel["targets"]:
-            expression = re.sub(r"\$__rate_interval", "5m", target["expr"])
+            expression = re.sub(r"\$__(rate_interval|range)", "5m", target["expr"])
             print(f"  - record: panel:{panel['id']}:{target['refId']}\n    expr: {json.dumps(expression)}")
 
 

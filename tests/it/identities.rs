@@ -18,7 +18,7 @@ const TOKEN: &str = "a session's token";
 const ROLE: &str = "arn:aws:iam::123456789012:role/Reader";
 
 /// Storage that takes the temporary key alone.
-async fn storage() -> S3Server {
+pub async fn storage() -> S3Server {
     let key = AccessKey {
         session_token: Some(TOKEN.into()),
         ..AccessKey::new(ID, SECRET)
@@ -28,13 +28,13 @@ async fn storage() -> S3Server {
     server
 }
 
-fn section(storage: &S3Server, more: &str) -> String {
+pub fn section(storage: &S3Server, more: &str) -> String {
     let endpoint = storage.endpoint();
     format!("kind = 's3'\nbucket = 'media'\nendpoint = '{endpoint}'\nregion = 'us-east-1'\n{more}")
 }
 
 /// What STS answers with: the temporary key, for an hour.
-fn assumed(action: &str) -> (u16, String) {
+pub fn assumed(action: &str) -> (u16, String) {
     let end = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
     let end = rfc3339(end);
     let document = format!(
@@ -85,7 +85,7 @@ async fn sts_that_asks_for(external_id: &'static str) -> Stub {
     .await
 }
 
-fn with_role(sts: &str, more: &str) -> String {
+pub fn with_role(sts: &str, more: &str) -> String {
     format!(
         "access_key_id = 'AKIABASE'\nsecret_access_key = 'base'\nrole_arn = '{ROLE}'\nsts_endpoint = '{sts}'\n\
          role_session_name = 'annotation'\nrole_duration = '30m'\n{more}"

@@ -13,6 +13,7 @@ mod cli;
 mod clients_misbehave;
 mod conditions;
 mod conformance;
+mod dashboard;
 mod disk_cache;
 mod docs;
 mod fairness;

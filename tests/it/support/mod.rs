@@ -19,6 +19,7 @@ pub mod moody;
 pub mod moto;
 pub mod nginx;
 pub mod process;
+pub mod prometheus;
 pub mod raw;
 pub mod redis;
 pub mod secrets;
