@@ -4,9 +4,11 @@
 //! torn, foreign or damaged is a miss. Never needed: a disk that is full, read-only, broken or gone leaves the memory
 //! tier and storage, and is tried again now and then.
 
+mod batch;
 mod directory;
 mod extent;
 mod index;
+mod open;
 mod pages;
 pub mod record;
 mod shared;

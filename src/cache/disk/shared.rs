@@ -9,10 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
+use super::batch::BATCH;
 use super::directory::Directory;
 use super::extent::{Entry, Extent, Found};
 use super::index::Index;
-use super::writer::{Record, Writer};
+use super::open::Record;
+use super::writer::Writer;
 use super::{DiskConfig, Watcher};
 use crate::cache::ChunkKey;
 use crate::object::ObjectMeta;
@@ -143,15 +145,16 @@ impl Shared {
 
     fn write_all(&self, queue: &Receiver<Waiting>) {
         let mut failed_at: Option<Instant> = None;
-        while let Ok(waiting) = queue.recv() {
+        while let Ok(first) = queue.recv() {
+            let batch = batch(first, queue);
             if failed_at.is_some_and(|at| at.elapsed() < PAUSE) {
-                self.let_go(&waiting);
+                batch.iter().for_each(|waiting| self.let_go(waiting));
                 continue;
             }
-            match self.write(&waiting) {
+            match self.write(&batch) {
                 Ok(()) => {
-                    self.queued
-                        .fetch_sub(waiting.bytes.len() as u64, Ordering::AcqRel);
+                    let lengths = batch.iter().map(|waiting| waiting.bytes.len() as u64);
+                    self.queued.fetch_sub(lengths.sum(), Ordering::AcqRel);
                     if failed_at.take().is_some() {
                         tracing::info!("the disk cache is written to again");
                     }
@@ -161,7 +164,8 @@ impl Shared {
                         tracing::warn!(%error, "the disk cache cannot be written to; going on without it");
                     }
                     failed_at = Some(Instant::now());
-                    self.let_go(&waiting);
+                    // Some of it may have been written before that: it is told as lost all the same.
+                    batch.iter().for_each(|waiting| self.let_go(waiting));
                 }
             }
         }
@@ -173,20 +177,22 @@ impl Shared {
         self.watcher.not_kept();
     }
 
-    fn write(&self, waiting: &Waiting) -> io::Result<()> {
+    fn write(&self, batch: &[Waiting]) -> io::Result<()> {
         let mut writer = self.writer();
-        let Some(writer) = writer
-            .as_mut()
-            .filter(|_| waiting.purges == self.purges.load(Ordering::Acquire))
-        else {
+        let Some(writer) = writer.as_mut() else {
             return Ok(());
         };
-        let kept = writer.keep(&Record {
-            key: &waiting.key,
-            meta: &waiting.meta,
-            kept_at: waiting.kept_at,
-            bytes: &waiting.bytes,
+        let purges = self.purges.load(Ordering::Acquire);
+        let mut waiting = batch.iter().filter(|waiting| waiting.purges == purges);
+        let kept = waiting.try_for_each(|waiting| {
+            writer.keep(&Record {
+                key: &waiting.key,
+                meta: &waiting.meta,
+                kept_at: waiting.kept_at,
+                bytes: &waiting.bytes,
+            })
         });
+        let kept = kept.and_then(|()| writer.flush());
         let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
         if kept
             .as_ref()
@@ -197,6 +203,19 @@ impl Shared {
         self.bytes.store(writer.bytes(), Ordering::Release);
         kept
     }
+}
+
+/// What waits beside the first, as much as is written in one go: nobody is waited for.
+fn batch(first: Waiting, queue: &Receiver<Waiting>) -> Vec<Waiting> {
+    let mut bytes = first.bytes.len();
+    let mut batch = vec![first];
+    while bytes < BATCH
+        && let Ok(next) = queue.try_recv()
+    {
+        bytes += next.bytes.len();
+        batch.push(next);
+    }
+    batch
 }
 
 /// An extent and what is in it. What holds nothing of use is taken away: the next start must not find it again.

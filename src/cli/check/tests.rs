@@ -126,7 +126,10 @@ async fn a_storage_whose_slow_reads_are_sent_twice_is_told_so() {
     let report = desk.check(&section, CheckArgs::default()).await;
     assert!(report.ok, "{report}");
     let text = report.to_string();
-    assert!(text.contains("not answered in 200ms is sent again"), "{text}");
+    assert!(
+        text.contains("not answered in 200ms is sent again"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
