@@ -95,9 +95,13 @@ async fn an_object_that_storage_vouched_for_again_is_known_to_be_so_after_a_rest
         let place = disk.place(location, 0)?;
         Some(disk.recall(&place)?.kept_at)
     };
-    while kept_at() < Some(long_ago + HOUR / 2) {
-        tokio::task::yield_now().await;
-    }
+    let noted = async {
+        while kept_at() < Some(long_ago + HOUR / 2) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let noted = tokio::time::timeout(Duration::from_secs(30), noted).await;
+    noted.expect("it is noted on disk");
     // Not with each answer.
     let noted_at = answered.known.noted_at;
     let answered = ask(answered.known)
