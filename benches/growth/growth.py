@@ -94,8 +94,7 @@ def markdown(measured: dict, options, seconds: float) -> str:
         "CPU (µs, s/GB) is user and system time of the server; a token and the access list are checked on every request."
         " Slope: of CPU the exponent (1: it doubles where the other doubles; 0: it does not grow), of memory what one more"
         " costs between the first point and the last.",
-        "Own memory is heap and stacks (`RssAnon`); with the cache: and the file of memory in which cached chunks lie. TCP's is"
-        " the whole machine's, so what else goes on there shows.",
+        "Memory is heap, stacks and the cache (`RssAnon`). TCP's is the whole machine's, so what else goes on there shows.",
         *machine.lines(options.lockgate, command, seconds),
     ]) + "\n")
     return "\n".join(parts)

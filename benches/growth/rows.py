@@ -92,11 +92,10 @@ def media(name: str, **plan) -> dict:
 
 def object_size(bench: Bench, size: int) -> dict[str, float]:
     server = bench.gateway()
-    most = server.memory()
+    most = [server.memory()]
 
     def watch():
-        now = server.memory()
-        most.update({key: max(most[key], now[key]) for key in most})
+        most.append(server.memory())
 
     whole = bench.client.measure(server, watch, connections=1, **media(f"whole.{size}.mp4", count=1, status=200), seconds=120)
     watch()
@@ -106,7 +105,7 @@ def object_size(bench: Bench, size: int) -> dict[str, float]:
     parts = bench.client.measure(server, connections=16, **small, seconds=bench.seconds)
     return {
         "cached range of 100 KB, µs": parts.per_request, "whole object, cold, s/GB": whole.per_gb,
-        "own memory at most, MB": most["own"], "with the cache at most, MB": most["all"],
+        "memory at most, MB": max(most),
     }
 
 
@@ -119,8 +118,8 @@ def cache_size(bench: Bench, size: int) -> dict[str, float]:
     filled = server.memory()
     parts = bench.client.measure(server, connections=16, **video, range=SMALL, align=SMALL, seconds=bench.seconds)
     return {
-        "cached range of 100 KB, µs": parts.per_request, "own memory, MB": filled["own"],
-        "with the cache, MB": filled["all"], "beyond the media that is cached, MB": filled["all"] - size * 0.75 / MB,
+        "cached range of 100 KB, µs": parts.per_request, "memory, MB": filled,
+        "beyond the media that is cached, MB": filled - size * 0.75 / MB,
     }
 
 
@@ -139,7 +138,7 @@ def objects(bench: Bench, number: int) -> dict[str, float]:
     again = bench.client.measure(server, **{**plan, **last}, seconds=bench.seconds)
     return {
         "first request of each, µs": first.per_request, "the last 500 again, µs": again.per_request,
-        "own memory, MB": again.memory["own"], "with the cache, MB": again.memory["all"],
+        "memory, MB": again.memory,
     }
 
 
@@ -159,10 +158,10 @@ def on_disk(bench: Bench, number: int) -> dict[str, float]:
     begun = time.monotonic()
     server = bench.gateway(**settings)
     ready = time.monotonic() - begun
-    own = server.memory()["own"]
+    memory = server.memory()
     again = bench.client.measure(server, **{**plan, "objects": number, "seconds": bench.seconds})
     return {
-        "started again in, s": ready, "own memory then, MB": own, "any of them then, µs": again.per_request,
+        "started again in, s": ready, "memory then, MB": memory, "any of them then, µs": again.per_request,
         "on disk, MB": lies / 1e6,
     }
 
@@ -212,14 +211,14 @@ def connections(bench: Bench, number: int) -> dict[str, float]:
     server = bench.gateway()
     image = media("image.100000.jpg", status=200)
     bench.client.measure(server, connections=16, **image, seconds=bench.seconds)
-    own, kernel = server.memory()["own"], tcp_memory()
+    before, kernel = server.memory(), tcp_memory()
     with bench.client.loading(server, connections=number, **image, count=number) as idle:
         # Each has asked once, and is kept alive.
         held = idle.go()
         asked = bench.client.measure(server, connections=16, **image, seconds=bench.seconds)
         kernel = tcp_memory() - kernel
     return {
-        "image of 100 KB meanwhile, µs": asked.per_request, "own memory beyond none, MB": held.memory["own"] - own,
+        "image of 100 KB meanwhile, µs": asked.per_request, "memory beyond none, MB": held.memory - before,
         "kernel's TCP memory, MB": kernel,
     }
 
@@ -228,11 +227,11 @@ def slow_readers(bench: Bench, number: int) -> dict[str, float]:
     server = bench.gateway(**{"cache.memory": "512MiB"})
     video = media(f"video.{256 * MIB}.mp4", range=8 * MIB)
     bench.client.measure(server, connections=4, **video, in_order=True, count=32)
-    own, kernel = server.memory()["own"], tcp_memory()
-    most = [own, kernel]
+    before, kernel = server.memory(), tcp_memory()
+    most = [before, kernel]
 
     def watch():
-        most[:] = map(max, most, (server.memory()["own"], tcp_memory()))
+        most[:] = map(max, most, (server.memory(), tcp_memory()))
 
     seconds = 1 if bench.length == "quick" else 8
     done = bench.client.measure(
@@ -240,7 +239,7 @@ def slow_readers(bench: Bench, number: int) -> dict[str, float]:
     )
     return {
         "ranges at 1 MB/s each, s/GB": done.per_gb, "of the asked rate, %": 100 * done.client["bytes"] / (number * MB * seconds),
-        "own memory beyond none, MB": most[0] - own, "kernel's TCP memory, MB": most[1] - kernel,
+        "memory beyond none, MB": most[0] - before, "kernel's TCP memory, MB": most[1] - kernel,
     }
 
 
@@ -252,7 +251,7 @@ def annotators(bench: Bench, number: int) -> dict[str, float]:
     again = bench.client.measure(server, connections=32, **image, seconds=bench.seconds * 2)
     return {
         "first request of each, µs": first.per_request, "request of 1 KB, each in turn, µs": again.per_request,
-        "own memory, MB": again.memory["own"],
+        "memory, MB": again.memory,
     }
 
 

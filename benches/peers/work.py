@@ -170,18 +170,18 @@ def seeks(stand, server, length, turn):
 
 
 def slow(stand, server, length, _turn):
-    own, kernel = server.memory()["own"], tcp_memory()
-    most = [own, kernel]
+    before, kernel = server.memory(), tcp_memory()
+    most = [before, kernel]
 
     def watch():
-        most[:] = map(max, most, (server.memory()["own"], tcp_memory()))
+        most[:] = map(max, most, (server.memory(), tcp_memory()))
 
     asked = video(server, length)
     done = stand.client.measure(
         server, watch, connections=length.slow, **asked, seconds=length.slow_seconds, rate=1e6, receive_buffer=128 << 10,
     )
     served = done.client["bytes"] / (length.slow * 1e6 * length.slow_seconds)
-    return [(most[0] - own) * 1e3 / length.slow, most[1] - kernel, done.per_gb, 100 * served]
+    return [(most[0] - before) * 1e3 / length.slow, most[1] - kernel, done.per_gb, 100 * served]
 
 
 def with_delay(stand: Stand) -> dict:

@@ -32,24 +32,13 @@ class Server:
         """Seconds of user and system time of all its processes so far, to the nanosecond: clock_getcpuclockid(3)."""
         return sum(time.clock_gettime((~pid << 3) | 2) for pid in family(self.pid))
 
-    def memory(self) -> dict[str, float]:
-        """MB: `own` is heap and stacks; `all` has the cache, too, which may lie in a file of memory that is not mapped."""
-        own = files = 0
+    def memory(self) -> float:
+        """MB of heap and stacks, and of the cache, which is memory like any other."""
+        own = 0
         for pid in family(self.pid):
             status = Path(f"/proc/{pid}/status").read_text()
             own += int(re.search(r"^RssAnon:\s+(\d+)", status, re.M)[1]) * 1024
-            files += sum(memory_files(pid))
-        return {"own": own / 1e6, "all": (own + files) / 1e6}
-
-
-def memory_files(pid: int):
-    """Bytes that lie in each of a process's files of memory, memfd_create(2)."""
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            if os.readlink(descriptor).startswith("/memfd:"):
-                yield os.stat(descriptor).st_blocks * 512
-        except OSError:
-            pass  # closed since
+        return own / 1e6
 
 
 def family(pid: int) -> list[int]:
@@ -69,7 +58,7 @@ class Measured:
 
     client: dict
     cpu: float
-    memory: dict[str, float] = field(default_factory=dict)
+    memory: float = 0
 
     @property
     def per_request(self) -> float:

@@ -207,7 +207,6 @@ pub async fn start_on(
     let memory = MemoryCache::new(&loaded.config.cache, move |_| {
         evictions.cache_eviction(Tier::Memory)
     });
-    let arena = memory.arena();
     // Before the disk cache, which opens many files.
     let disk_files = loaded.config.disk.as_ref().map_or(0, |_| MAX_FILES);
     let fit = descriptors::raise(disk_files);
@@ -272,7 +271,6 @@ pub async fn start_on(
         .with_max_connections(fit.min(places))
         .with_refusal(Arc::new(move |failure| refusing.refuse_unread(failure)))
         .with_cut(recorder.cut.clone())
-        .sending_from(arena)
         .serve(
             move |peer| at_the_desk.clone().service(peer),
             shutdown.clone(),

@@ -1,49 +1,38 @@
-//! Memory that the kernel can send from: one anonymous file (memfd_create(2)), written by `pwrite`, mapped read-only.
+//! Memory that chunks are kept in: one anonymous mapping, cut into slots that are filled once and read by many.
 //!
-//! What lies here goes to a plain TCP socket by sendfile(2), without being copied once more. The one room with `unsafe`
-//! in it: the mapping, and the slices of it.
-//!
-//! A page that sendfile has handed to a socket is referenced by it until the client has it, long after the call has
-//! returned: written again, it would be other bytes on the wire. So a slot whose block was lent is cut out of the file
-//! when it is given back (fallocate(2), FALLOC_FL_PUNCH_HOLE): the socket keeps the old pages, the slot gets new ones.
+//! Taken from the system two megabytes at a time as they are first needed, as huge pages where those come cheap, and
+//! never given back: what a chunk leaves the next one is filled into, without a page fault. The one room with `unsafe` in
+//! it: the mapping, the slices of it, and writing behind them.
 
 #![allow(
     unsafe_code,
-    reason = "a mapping of the file, and slices of it; see Map"
+    reason = "a mapping, slices of it, and writes behind them; see Map"
 )]
 
+mod paging;
 mod slots;
 
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
-use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
+use paging::{Pages, Paging};
 use slots::{BLOCK, Place, Slots};
 
-/// Shorter, a copy costs less than what it takes to do without.
+/// Shorter, what a slot costs beside its bytes would count.
 pub const MIN_SLOT: usize = 16 << 10;
-
-/// Where the kernel says which anonymous files get huge pages. A hole in the middle of one would be made by writing
-/// zeroes into it, under the eyes of a socket; where they are on, there is no arena.
-const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
-/// There wherever the kernel's settings can be seen.
-const KERNEL_MEMORY: &str = "/sys/kernel/mm";
+/// What is taken from the system at once: a huge page of most machines.
+const REGION: usize = 2 << 20;
 
 /// The memory, and who has what of it.
 pub struct Arena {
     map: Map,
     slots: Mutex<Slots>,
-    /// Per block: whether a socket may still refer to pages of it.
-    lent: Box<[AtomicBool]>,
+    paging: Mutex<Paging>,
 }
 
 /// A slot that is being filled. What is filled in is read already while the rest is still to come.
@@ -69,21 +58,16 @@ impl Arena {
     /// An arena of `capacity` bytes, rounded down to whole blocks. Memory is taken as it is filled.
     ///
     /// # Errors
-    /// The system has no such files, gives them huge pages, or the capacity is less than a block.
+    /// The system has no such room of addresses, or the capacity is less than a block.
     pub fn new(capacity: u64) -> io::Result<Arc<Self>> {
         let blocks = usize::try_from(capacity / BLOCK as u64).map_err(io::Error::other)?;
         if blocks == 0 {
             return Err(io::Error::other("smaller than a block"));
         }
-        if may_be_huge(std::fs::read_to_string(HUGE_PAGES)) {
-            return Err(io::Error::other(format!(
-                "{HUGE_PAGES} may give huge pages"
-            )));
-        }
         Ok(Arc::new(Self {
             map: Map::new(blocks * BLOCK)?,
             slots: Mutex::new(Slots::new(blocks)),
-            lent: (0..blocks).map(|_| AtomicBool::new(false)).collect(),
+            paging: Mutex::new(Paging::default()),
         }))
     }
 
@@ -93,6 +77,7 @@ impl Arena {
             return None;
         }
         let place = self.slots().take(length)?;
+        self.page_in(place);
         let slot = Arc::new(Slot {
             arena: Arc::clone(self),
             place,
@@ -105,31 +90,27 @@ impl Arena {
     }
 
     /// Whether these bytes lie here.
-    pub fn holds(&self, bytes: &[u8]) -> bool {
-        self.map.offset(bytes).is_some()
+    #[cfg(test)]
+    pub(super) fn holds(&self, bytes: &[u8]) -> bool {
+        let (base, at) = (self.map.base.as_ptr() as usize, bytes.as_ptr() as usize);
+        (base..base + self.map.length).contains(&at)
     }
 
-    /// Where the kernel finds these bytes, if they lie here: the file, and the offset in it. Counts as lent from now on.
-    pub fn lend(&self, bytes: &[u8]) -> Option<(BorrowedFd<'_>, u64)> {
-        let offset = self.map.offset(bytes)?;
-        self.lent[offset / BLOCK].store(true, Ordering::Release);
-        Some((self.map.file.as_fd(), offset as u64))
-    }
-
-    fn give_back(&self, place: Place) {
-        let lent = &self.lent[place.block];
-        if lent.load(Ordering::Acquire)
-            && let Err(error) = self.map.punch(place.offset(), place.size())
-        {
-            // Never written again: memory is lost until the end, bytes are not.
-            tracing::warn!(%error, "memory that was sent from cannot be renewed and is given up");
+    /// Takes the slot's region from the system, where nobody has yet: at once, which costs a fraction of taking it fault
+    /// by fault.
+    fn page_in(&self, place: Place) {
+        let region = place.offset() / REGION;
+        // Who is second fills in what the first one is still taking: the system sorts that out.
+        let Some(pages) = self.paging().take(region) else {
             return;
-        }
-        let mut slots = self.slots();
-        if slots.give_back(place) {
-            // Under the lock: who cuts this block next may lend it at once, and that must stand.
-            lent.store(false, Ordering::Release);
-        }
+        };
+        let begun = Instant::now();
+        self.map.page_in(region * REGION, pages);
+        self.paging().took(pages, begun.elapsed());
+    }
+
+    fn paging(&self) -> MutexGuard<'_, Paging> {
+        self.paging.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
@@ -153,15 +134,12 @@ impl Filling {
     }
 
     /// Appends bytes, of which no more than there is room for.
-    ///
-    /// # Errors
-    /// The system is out of memory; what is there already stays.
-    pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn push(&mut self, bytes: &[u8]) {
         let bytes = &bytes[..bytes.len().min(self.room())];
-        let at = (self.slot.place.offset() + self.filled) as u64;
-        self.slot.arena.map.file.write_all_at(bytes, at)?;
+        let Slot { arena, place } = &*self.slot;
+        // SAFETY: behind what was filled, so in no slice, and within the slot, which has no other `Filling`.
+        unsafe { arena.map.write(place.offset() + self.filled, bytes) };
         self.filled += bytes.len();
-        Ok(())
     }
 
     /// The bytes so far, which from now on do not change; the slot is given back with the last of them.
@@ -182,20 +160,21 @@ impl AsRef<[u8]> for Filled {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.arena.give_back(self.place);
+        self.arena.slots().give_back(self.place);
     }
 }
 
-/// The file and its mapping.
+/// The mapping.
 ///
-/// Sound because: the mapping is read-only, lives as long as `self`, and covers the whole file, which is never made
-/// shorter; slices are made of filled bytes alone, those are written once, by the slot's one `Filling`, before any slice of
-/// them is made (it goes on writing behind them, in the same page maybe, and never in them), and are written again or
-/// cut out only when the slot and with it its last slice is gone: each slice holds the slot.
+/// Sound because: it lives as long as `self`; slices are made of filled bytes alone, those are written once, by the slot's
+/// one `Filling`, before any slice of them is made (it goes on writing behind them and never in them, through a pointer),
+/// and are written again only when the slot and with it its last slice is gone: each slice holds the slot.
 struct Map {
+    /// Where the first region begins, at a multiple of its length.
     base: NonNull<u8>,
     length: usize,
-    file: File,
+    /// What was mapped: more, so that such a multiple lies in it.
+    mapped: (NonNull<u8>, usize),
 }
 
 // SAFETY: the mapping is memory like any other; nothing about it belongs to a thread.
@@ -205,61 +184,81 @@ unsafe impl Sync for Map {}
 
 impl Map {
     fn new(length: usize) -> io::Result<Self> {
-        let file = File::from(memfd_create("lockgate-cache", MemfdFlags::CLOEXEC)?);
-        ftruncate(&file, length as u64)?;
-        // SAFETY: a new mapping at an address that the kernel chooses, of a file that nobody else has.
-        let base = unsafe {
-            mmap(
+        let too_long = || io::Error::other("longer than addresses go");
+        let asked = length.checked_add(REGION).ok_or_else(too_long)?;
+        // SAFETY: a new mapping at an address that the kernel chooses.
+        let mapped = unsafe {
+            mmap_anonymous(
                 std::ptr::null_mut(),
-                length,
-                ProtFlags::READ,
-                MapFlags::SHARED,
-                &file,
-                0,
+                asked,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
             )?
         };
-        let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mapped nowhere"))?;
-        Ok(Self { base, length, file })
+        let mapped: NonNull<u8> =
+            NonNull::new(mapped.cast()).ok_or_else(|| io::Error::other("mapped nowhere"))?;
+        let before = mapped.as_ptr().align_offset(REGION);
+        // SAFETY: `before` is less than a region, by which what was mapped is longer than `length`.
+        let base = unsafe { mapped.add(before) };
+        Ok(Self {
+            base,
+            length,
+            mapped: (mapped, asked),
+        })
+    }
+
+    /// Takes a region from the system, which would do it by itself, page by page, as it is written to.
+    fn page_in(&self, offset: usize, pages: Pages) {
+        let length = REGION.min(self.length - offset);
+        let advice = match pages {
+            Pages::Huge => Advice::LinuxHugepage,
+            Pages::Small => Advice::LinuxNoHugepage,
+        };
+        for advice in [advice, Advice::LinuxPopulateWrite] {
+            // SAFETY: within the mapping; neither advice changes what is read there.
+            if let Err(error) =
+                unsafe { madvise(self.base.as_ptr().add(offset).cast(), length, advice) }
+            {
+                // A kernel that cannot (madvise(2): 5.14, and without huge pages) does without.
+                tracing::trace!(%error, "memory is not taken ahead");
+            }
+        }
+    }
+
+    /// Writes bytes.
+    ///
+    /// # Safety
+    /// No slice of these bytes lives, and nobody else writes to them.
+    unsafe fn write(&self, offset: usize, bytes: &[u8]) {
+        self.check(offset, bytes.len());
+        // SAFETY: within the mapping, by the line above; `bytes` is a slice, so lies elsewhere, by this function's terms.
+        unsafe {
+            let to = self.base.as_ptr().add(offset);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+        }
     }
 
     fn slice(&self, offset: usize, length: usize) -> &[u8] {
-        assert!(
-            offset <= self.length && length <= self.length - offset,
-            "a slot lies in the map"
-        );
+        self.check(offset, length);
         // SAFETY: within the mapping, by the line above; not written while the slice lives, by the type's invariant.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(offset), length) }
     }
 
-    fn offset(&self, bytes: &[u8]) -> Option<usize> {
-        let offset = (bytes.as_ptr() as usize).checked_sub(self.base.as_ptr() as usize)?;
-        (offset < self.length && bytes.len() <= self.length - offset).then_some(offset)
-    }
-
-    /// Gives the pages back to the system; those that a socket refers to live on there, unchanged.
-    fn punch(&self, offset: usize, length: usize) -> io::Result<()> {
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        Ok(fallocate(&self.file, flags, offset as u64, length as u64)?)
+    fn check(&self, offset: usize, length: usize) {
+        assert!(
+            offset <= self.length && length <= self.length - offset,
+            "a slot lies in the map"
+        );
     }
 }
 
 impl Drop for Map {
     fn drop(&mut self) {
+        let (mapped, length) = self.mapped;
         // SAFETY: mapped by `new` with this length, and every slice borrowed from `self`.
-        if let Err(error) = unsafe { munmap(self.base.as_ptr().cast(), self.length) } {
+        if let Err(error) = unsafe { munmap(mapped.as_ptr().cast(), length) } {
             tracing::warn!(%error, "the cache's memory cannot be unmapped");
         }
-    }
-}
-
-/// Whether the setting in force, the one in brackets, may give huge pages to files that did not ask. A kernel that has
-/// none has no such setting; where the kernel's own files are not to be seen, nobody knows.
-fn may_be_huge(setting: io::Result<String>) -> bool {
-    match setting {
-        Ok(setting) => ["[always]", "[within_size]", "[force]"]
-            .iter()
-            .any(|on| setting.contains(on)),
-        Err(error) => error.kind() != io::ErrorKind::NotFound || !Path::new(KERNEL_MEMORY).exists(),
     }
 }
 

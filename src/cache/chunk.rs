@@ -48,7 +48,7 @@ pub struct Growing {
 }
 
 enum Kept {
-    Lent(Filling),
+    Slot(Filling),
     /// Frames as they were received, gathered when all are in.
     Heap(Vec<Bytes>),
 }
@@ -66,7 +66,7 @@ impl Growing {
     /// One that will be `length` bytes long; in the arena, where there is one with room.
     pub fn new(length: usize, arena: Option<&Arc<Arena>>) -> Self {
         let kept = match arena.and_then(|arena| arena.slot(length)) {
-            Some(filling) => Kept::Lent(filling),
+            Some(filling) => Kept::Slot(filling),
             None => Kept::Heap(Vec::new()),
         };
         Self { room: length, kept }
@@ -82,14 +82,10 @@ impl Growing {
         frame.truncate(self.room);
         self.room -= frame.len();
         match &mut self.kept {
-            Kept::Lent(filling) => match filling.push(&frame) {
-                Ok(()) => Grown::All(filling.filled()),
-                Err(error) => {
-                    tracing::warn!(%error, "the cache's memory takes no more; going on without it");
-                    self.kept = Kept::Heap(vec![filling.filled(), frame.clone()]);
-                    Grown::More(frame)
-                }
-            },
+            Kept::Slot(filling) => {
+                filling.push(&frame);
+                Grown::All(filling.filled())
+            }
             Kept::Heap(frames) => {
                 frames.push(frame.clone());
                 Grown::More(frame)
@@ -99,9 +95,8 @@ impl Growing {
 
     /// The chunk of bytes that are all there.
     pub fn filled_with(self, bytes: &[u8]) -> Chunk {
-        if let Kept::Lent(mut filling) = self.kept
-            && filling.push(bytes).is_ok()
-        {
+        if let Kept::Slot(mut filling) = self.kept {
+            filling.push(bytes);
             return Chunk(filling.filled());
         }
         Chunk(Bytes::copy_from_slice(bytes))
@@ -110,7 +105,7 @@ impl Growing {
     /// The chunk, of what came.
     pub fn finish(self) -> Chunk {
         Chunk(match self.kept {
-            Kept::Lent(filling) => filling.filled(),
+            Kept::Slot(filling) => filling.filled(),
             Kept::Heap(frames) => Bytes::from(frames.concat().into_boxed_slice()),
         })
     }

@@ -71,18 +71,13 @@ impl MemoryCache {
         let evicted = Evicted(Arc::new(evicted));
         let with_what_comes_in = config.memory.saturating_add(COMING_IN.min(config.memory));
         let arena = Arena::new(with_what_comes_in).inspect_err(|error| {
-            tracing::debug!(%error, "no arena: media is kept on the heap, and copied as it is sent");
+            tracing::debug!(%error, "no arena: media is kept on the heap");
         });
         Self {
             chunks: Cache::with_options(options, Weight, DefaultHashBuilder::default(), evicted),
             capacity,
             arena: arena.ok(),
         }
-    }
-
-    /// Where chunks lie, for those who can send from there.
-    pub fn arena(&self) -> Option<Arc<Arena>> {
-        self.arena.clone()
     }
 }
 
@@ -153,7 +148,7 @@ mod tests {
     fn it_holds_no_more_than_its_bytes_and_chunks_still_lie_in_the_arena_when_it_is_full() {
         let capacity = 16 << 20;
         let cache = MemoryCache::new(&CacheConfig { memory: capacity }, |_| {});
-        let arena = cache.arena().expect("an arena");
+        let arena = cache.arena.clone().expect("an arena");
         for index in 0..200 {
             put(&cache, index, CHUNK_SIZE as usize);
             let mut growing = cache.begin(CHUNK_SIZE as usize);

@@ -20,11 +20,9 @@ pub use super::connection::Refusal;
 use super::connection::{self, FIRST_WORD, Tasks, Terms};
 use super::places::{Place, Places};
 use super::rare::unless;
-use super::sending::Sending;
 use super::tls::Tls;
 pub use super::watch::Timeouts;
 use super::watch::{Activity, Counted};
-use crate::cache::arena::Arena;
 
 /// Connections at once; more are told so. At some 30 KB each with TLS this is 600 MB, and it stays below
 /// the 65,536 file descriptors that a service is commonly given, storage's own connections included.
@@ -56,7 +54,6 @@ pub struct Listener {
     tls: Option<Arc<Tls>>,
     timeouts: Timeouts,
     max_connections: usize,
-    arena: Option<Arc<Arena>>,
     refusal: Option<Arc<Refusal>>,
     cut: CancellationToken,
 }
@@ -98,7 +95,6 @@ impl Listener {
             tls,
             timeouts: Timeouts::default(),
             max_connections: MAX_CONNECTIONS,
-            arena: None,
             refusal: None,
             cut: CancellationToken::new(),
         }
@@ -115,11 +111,6 @@ impl Listener {
             max_connections,
             ..self
         }
-    }
-
-    /// What lies in this arena is sent to plain connections without a copy.
-    pub fn sending_from(self, arena: Option<Arc<Arena>>) -> Self {
-        Self { arena, ..self }
     }
 
     /// With what records the requests that never became one, and answers where hyper does not.
@@ -180,7 +171,6 @@ impl Listener {
             let connection = handle(
                 stream,
                 self.tls.clone(),
-                self.arena.clone(),
                 make_service(peer),
                 terms,
                 tasks.clone(),
@@ -240,7 +230,6 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 async fn handle<S, B>(
     stream: TcpStream,
     tls: Option<Arc<Tls>>,
-    arena: Option<Arc<Arena>>,
     service: S,
     terms: Terms,
     tasks: Tasks,
@@ -258,7 +247,7 @@ async fn handle<S, B>(
     }
     let activity = Arc::new(Activity::default());
     let Some(tls) = tls else {
-        let stream = Counted::new(Sending::new(stream, arena), Arc::clone(&activity));
+        let stream = Counted::new(stream, Arc::clone(&activity));
         return connection::serve(stream, service, activity, &terms, &tasks).await;
     };
     let stream = Counted::new(stream, Arc::clone(&activity));

@@ -28,7 +28,6 @@ pub mod request;
 pub mod response;
 mod rest;
 mod screen;
-mod sending;
 mod session;
 mod status_page;
 pub mod task_json;

@@ -1,11 +1,9 @@
-use std::io::{Read, Write};
-
 use super::*;
 
 fn filled(arena: &Arc<Arena>, byte: u8, length: usize) -> Bytes {
     let mut filling = arena.slot(length).expect("room");
     for part in vec![byte; length].chunks(60_000) {
-        filling.push(part).expect("memory");
+        filling.push(part);
     }
     assert_eq!(filling.room(), 0);
     filling.filled()
@@ -36,9 +34,9 @@ fn what_was_filled_in_is_read_and_stays_while_anybody_holds_a_part_of_it() {
 fn what_is_filled_in_is_read_and_keeps_its_slot_while_the_rest_is_still_to_come() {
     let arena = Arena::new(1 << 20).expect("an arena");
     let mut filling = arena.slot(1 << 20).expect("room");
-    filling.push(b"abc").expect("memory");
+    filling.push(b"abc");
     let begin = filling.filled();
-    filling.push(b"def").expect("memory");
+    filling.push(b"def");
     assert_eq!(
         (&begin[..], &filling.filled()[..]),
         (&b"abc"[..], &b"abcdef"[..])
@@ -54,43 +52,40 @@ fn what_is_filled_in_is_read_and_keeps_its_slot_while_the_rest_is_still_to_come(
 }
 
 #[test]
-fn bytes_from_elsewhere_are_not_lent() {
-    let arena = Arena::new(1 << 20).expect("an arena");
-    assert!(arena.lend(&vec![0; 100_000]).is_none());
-    let bytes = filled(&arena, 7, 100_000);
-    let (_, offset) = arena.lend(&bytes[50_000..]).expect("its own");
-    assert_eq!(offset, 50_000);
-}
-
-#[test]
-fn a_socket_sends_the_bytes_it_was_lent_though_their_slot_was_filled_again() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let mut reader =
-        std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
-    let (mut socket, _) = listener.accept().expect("accepts");
-    let arena = Arena::new(1 << 20).expect("an arena");
-    for round in 1..=20u8 {
-        let length = 100_000;
-        let bytes = filled(&arena, round, length);
-        let (file, offset) = arena.lend(&bytes).expect("its own");
-        let mut at = offset;
-        let sent = rustix::fs::sendfile(&socket, file, Some(&mut at), length).expect("sends");
-        drop(bytes);
-        // The same pages of the file, filled anew while the client has read nothing.
-        let again: Vec<_> = (0..10).map(|_| filled(&arena, 200, length)).collect();
-        let mut read = vec![0; sent];
-        reader.read_exact(&mut read).expect("bytes");
-        assert!(read.iter().all(|&byte| byte == round), "round {round}");
-        drop(again);
+fn a_slot_that_comes_back_is_filled_again_and_no_new_memory_is_taken() {
+    let arena = Arena::new(64 << 20).expect("an arena");
+    let first = filled(&arena, 1, 1 << 20);
+    let at = first.as_ptr();
+    drop(first);
+    for byte in 2..100 {
+        let bytes = filled(&arena, byte, 1 << 20);
+        assert_eq!(bytes.as_ptr(), at);
+        assert!(arena.holds(&bytes) && bytes.iter().all(|&it| it == byte));
     }
-    socket.flush().expect("flushes");
 }
 
 #[test]
-fn the_setting_in_force_is_the_one_in_brackets() {
-    let set = |setting: &str| may_be_huge(Ok(setting.to_owned()));
-    assert!(!set("always within_size advise [never] deny force"));
-    assert!(set("[always] within_size advise never deny force"));
-    let unseen = std::io::ErrorKind::PermissionDenied;
-    assert!(may_be_huge(Err(unseen.into())), "nobody knows");
+fn memory_is_taken_in_whole_regions_as_it_is_needed_and_an_odd_end_is_of_use_too() {
+    let arena = Arena::new((64 << 20) + BLOCK as u64).expect("an arena");
+    let resident = || {
+        let statm = std::fs::read_to_string("/proc/self/smaps").expect("the kernel's own");
+        let begin = format!("{:x}-", arena.map.base.as_ptr() as usize);
+        let mapping = statm.split(&begin).nth(1).expect("the mapping");
+        let line = mapping.lines().find(|line| line.starts_with("Rss:"));
+        let words = line.and_then(|line| line.split_whitespace().nth(1));
+        words
+            .and_then(|kib| kib.parse::<usize>().ok())
+            .expect("KiB")
+            << 10
+    };
+    let bytes = filled(&arena, 1, 20_000);
+    assert!(resident() >= REGION);
+    let all: Vec<_> = std::iter::from_fn(|| {
+        let mut filling = arena.slot(BLOCK)?;
+        filling.push(&[7; BLOCK]);
+        Some(filling.filled())
+    })
+    .collect();
+    assert_eq!(all.len(), 64);
+    drop((bytes, all));
 }
