@@ -12,13 +12,31 @@ use lockgate::media_uri::MediaUri;
 use lockgate::project::MediaRule;
 use lockgate::secret::Secret;
 
-const COLD: u64 = 20_000;
-const WARM: u64 = 1_000_000;
+/// How long it may take until changes are heard of.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Tasks on an annotator's screen, or of their day: asked for again and again.
 const REMEMBERED: u64 = 1_000;
 const AT_ONCE: u64 = 8;
-/// More than is remembered, so that what is remembered is bounded by its limit.
-const DISTINCT: u64 = 200_000;
+
+/// How often each kind of question is put.
+struct Times {
+    cold: u64,
+    warm: u64,
+    /// More than is remembered, so that what is remembered is bounded by its limit.
+    distinct: u64,
+}
+
+const ALL: Times = Times {
+    cold: 20_000,
+    warm: 1_000_000,
+    distinct: 200_000,
+};
+/// To see whether it runs to its end.
+const QUICK: Times = Times {
+    cold: 400,
+    warm: 10_000,
+    distinct: 2_000,
+};
 
 fn main() {
     let url = std::env::var("LOCKGATE_DATABASE_URL").ok();
@@ -27,18 +45,26 @@ fn main() {
         eprintln!("LOCKGATE_DATABASE_URL and TASKS are not set: run benches/postgres/run");
         return;
     };
+    let times = match std::env::var_os("QUICK") {
+        Some(_) => QUICK,
+        None => ALL,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
-    runtime.expect("a runtime").block_on(measure(&url, tasks));
+    runtime
+        .expect("a runtime")
+        .block_on(measure(&url, tasks, &times));
 }
 
-async fn measure(url: &str, tasks: u64) {
+async fn measure(url: &str, tasks: u64, of: &Times) {
     let config = PostgresConfig::parse(&Secret::new(url)).expect("a URL");
     let hour = Duration::from_secs(3600);
     let authority = PostgresAuthority::open(&config, MediaRule::Task, hour).expect("it opens");
     let authority = &authority;
+    let begun = Instant::now();
     while !authority.ready() {
+        assert!(begun.elapsed() < PATIENCE, "PostgreSQL is not heard");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let resident = resident_mib();
@@ -48,15 +74,15 @@ async fn measure(url: &str, tasks: u64) {
     let mut random = fastrand::Rng::with_seed(7);
     let mut fresh = || random.u64(64..tasks);
     let mut times = Vec::new();
-    for _ in 0..COLD {
+    for _ in 0..of.cold {
         let (number, begun) = (fresh(), Instant::now());
         decide(authority, number).await;
         times.push(begun.elapsed());
     }
-    say("cold, one after the other", times, COLD);
+    say("cold, one after the other", times, of.cold);
 
     let (mut times, begun) = (Vec::new(), Instant::now());
-    for _ in 0..COLD / AT_ONCE {
+    for _ in 0..of.cold / AT_ONCE {
         let timed = (0..AT_ONCE).map(|_| fresh()).map(async |number| {
             let begun = Instant::now();
             decide(authority, number).await;
@@ -64,34 +90,34 @@ async fn measure(url: &str, tasks: u64) {
         });
         times.extend(join_all(timed).await);
     }
-    let rate = COLD as f64 / begun.elapsed().as_secs_f64();
-    say("cold, eight at once", times, COLD);
+    let rate = of.cold as f64 / begun.elapsed().as_secs_f64();
+    say("cold, eight at once", times, of.cold);
     println!("  {rate:.0} decisions a second");
 
     let mut times = Vec::new();
-    for _ in 0..COLD / 4 {
+    for _ in 0..of.cold / 4 {
         let (number, begun) = (fresh(), Instant::now());
         on_project(authority, number).await;
         times.push(begun.elapsed());
     }
-    say("cold, on the project's route", times, COLD / 4);
+    say("cold, on the project's route", times, of.cold / 4);
 
     for number in 0..REMEMBERED {
         decide(authority, number).await;
     }
     let mut times = Vec::new();
-    for number in 0..WARM {
+    for number in 0..of.warm {
         let begun = Instant::now();
         decide(authority, number % REMEMBERED).await;
         times.push(begun.elapsed());
     }
-    say("warm", times, WARM);
+    say("warm", times, of.warm);
 
     println!(
         "resident memory: at start {resident} MiB, now {} MiB",
         resident_mib()
     );
-    for chunk in (0..DISTINCT).collect::<Vec<_>>().chunks(64) {
+    for chunk in (0..of.distinct).collect::<Vec<_>>().chunks(64) {
         join_all(
             chunk
                 .iter()
@@ -101,7 +127,8 @@ async fn measure(url: &str, tasks: u64) {
         .await;
     }
     println!(
-        "  after {DISTINCT} distinct questions more: {} MiB",
+        "  after {} distinct questions more: {} MiB",
+        of.distinct,
         resident_mib()
     );
 }

@@ -146,6 +146,8 @@ where
             let value = question.await;
             let answer = Remembered { value, asked_at };
             inner.answers.insert(key, answer.clone());
+            // Else what is put out for it waits for the next dozens of answers, beside them, and each may be large.
+            inner.answers.run_pending_tasks();
             answer
         };
         asked.boxed().shared()

@@ -16,17 +16,23 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::HeaderValue;
 use url::Url;
 
 use super::CliError;
 use super::token::{MintError, TokenScope, mint};
 use crate::auth::AuthConfig;
+use crate::authority::AccessSource;
 use crate::authority::file::FileAuthority;
+use crate::authority::postgres::PostgresConfig;
+use crate::authority::postgres::admin::Session;
+use crate::authority::postgres::admin::media::{self, Named};
 use crate::config::{Config, Loaded};
-use crate::ids::ProjectId;
+use crate::ids::{ProjectId, StorageId};
 use crate::media_uri::MediaUri;
-use crate::project::{Delivery, MediaRule, Project};
+use crate::project::{Delivery, MediaRule};
 use crate::secret::Secret;
 
 use fetch::Gateway;
@@ -57,7 +63,8 @@ pub struct WarmArgs {
     /// A group of that member's; may be given several times.
     #[arg(long = "group", value_name = "NAME", requires = "subject")]
     groups: Vec<String>,
-    /// Read what the tasks in this file name (Label Studio's JSON or JSONL), whatever the access list says.
+    /// Read what the tasks in this file name (Label Studio's JSON or JSONL), whatever the access source says; needed
+    /// where that is Label Studio.
     #[arg(long, value_name = "FILE")]
     tasks: Option<PathBuf>,
     /// Note here what was read: another run with the same file reads the rest, and what has changed since; not what the
@@ -100,7 +107,7 @@ pub async fn run(config: &Path, args: &WarmArgs) -> Result<ExitCode, CliError> {
     let config = loaded.as_ref().map(|Loaded { config, .. }| config);
     let url = url(config, args)?;
     let credential = Credential::of(config, args)?;
-    let media = media(config, args).await?;
+    let Media { objects, uris } = media(config, args).await?;
     let scope = Scope {
         project: args.project.clone(),
         url: url.to_string(),
@@ -113,14 +120,14 @@ pub async fn run(config: &Path, args: &WarmArgs) -> Result<ExitCode, CliError> {
     let project = ProjectId::new(args.project.as_str());
     let gateway = Gateway::new(&url, &project, args.ca_file.as_deref());
     let gateway = gateway.map_err(|error| CliError::Usage(format!("--ca-file: {error}")))?;
-    let progress = Progress::of(media.len() as u64);
+    let progress = Progress::of(objects);
     progress.line(&format!(
-        "warming {} objects of project {} at {url}",
-        media.len(),
+        "warming {objects} objects of project {} at {url}",
         super::printable(&args.project)
     ));
     let warming = Warming::new(&gateway, &credential, &progress, state);
-    let report = warming.run(media, usize::from(args.concurrency)).await;
+    let concurrency = usize::from(args.concurrency);
+    let report = warming.run(objects, uris, concurrency).await;
     progress.end();
     if args.json {
         super::print_json(&report);
@@ -167,32 +174,77 @@ fn url(config: Option<&Config>, args: &WarmArgs) -> Result<Url, CliError> {
     url.map_err(|_| usage("--url is needed"))
 }
 
-/// What is to be read, each once.
-async fn media(config: Option<&Config>, args: &WarmArgs) -> Result<Vec<MediaUri>, CliError> {
-    if let Some(file) = &args.tasks {
-        return Ok(crate::authority::media_of(file).map_err(crate::located::Problems::from)?);
-    }
-    let list = config.and_then(|config| Some((config, config.access.file()?)));
-    let (config, list) = list.ok_or_else(|| {
-        CliError::Usage(
-            "--tasks is needed: without an access list only a file of tasks says what a project has".into(),
-        )
-    })?;
-    let list = FileAuthority::open(list.to_owned(), config.access.media)?;
-    let project = ProjectId::new(args.project.as_str());
-    let (project, named) = list.media(&project).ok_or_else(|| {
-        CliError::Usage(format!("the access list has no project {:?}", args.project))
-    })?;
-    match project.media {
-        MediaRule::Task => Ok(named),
-        MediaRule::Storage => held(config, &project).await,
+/// What is to be read, each once, and how many that is.
+struct Media {
+    objects: u64,
+    uris: BoxStream<'static, Result<String, CliError>>,
+}
+
+impl From<Vec<MediaUri>> for Media {
+    fn from(uris: Vec<MediaUri>) -> Self {
+        let objects = uris.len() as u64;
+        let uris = uris.into_iter().map(|uri| Ok(uri.to_string()));
+        Self {
+            objects,
+            uris: stream::iter(uris).boxed(),
+        }
     }
 }
 
-/// All that the project's storages hold, but for those that hand out URLs.
-async fn held(config: &Config, project: &Project) -> Result<Vec<MediaUri>, CliError> {
+async fn media(config: Option<&Config>, args: &WarmArgs) -> Result<Media, CliError> {
+    if let Some(file) = &args.tasks {
+        let named = crate::authority::media_of(file).map_err(crate::located::Problems::from)?;
+        return Ok(named.into());
+    }
+    let no_list = || {
+        let what = "--tasks is needed: Label Studio is not asked for all that a project has";
+        CliError::Usage(what.to_owned())
+    };
+    let config = config.ok_or_else(no_list)?;
+    match &config.access.source {
+        AccessSource::File(list) => listed(config, list, &args.project).await,
+        AccessSource::Postgres(database) => in_tables(config, database, &args.project).await,
+        AccessSource::LabelStudio(_) => Err(no_list()),
+    }
+}
+
+async fn listed(config: &Config, list: &Path, project: &str) -> Result<Media, CliError> {
+    let list = FileAuthority::open(list.to_owned(), config.access.media)?;
+    let (project, named) = list
+        .media(&ProjectId::new(project))
+        .ok_or_else(|| no_project("the access list", project))?;
+    match project.media {
+        MediaRule::Task => Ok(named.into()),
+        MediaRule::Storage => Ok(held(config, &project.storages).await?.into()),
+    }
+}
+
+async fn in_tables(
+    config: &Config,
+    database: &PostgresConfig,
+    project: &str,
+) -> Result<Media, CliError> {
+    let mut session = Session::open(database).await?;
+    let rule = media::rule(&mut session, project, config.access.media).await?;
+    let (rule, storages) = rule.ok_or_else(|| no_project("PostgreSQL", project))?;
+    if rule == MediaRule::Storage {
+        return Ok(held(config, &storages).await?.into());
+    }
+    let named = Named::of(session, project).await?;
+    Ok(Media {
+        objects: named.objects(),
+        uris: named.uris().map_err(CliError::from).boxed(),
+    })
+}
+
+fn no_project(source: &str, project: &str) -> CliError {
+    CliError::Usage(format!("{source} has no project {project:?}"))
+}
+
+/// All that a project's storages hold, but for those that hand out URLs.
+async fn held(config: &Config, storages: &[StorageId]) -> Result<Vec<MediaUri>, CliError> {
     let mut media = vec![];
-    for id in &project.storages {
+    for id in storages {
         let storage = super::storage(config, id.as_str())?;
         if storage.delivery == Delivery::Proxy {
             super::ls::list(config, storage, usize::MAX, |uri, _| {

@@ -2,14 +2,14 @@
 
 import re
 
-from world import ROOT
+from world import IN_A_CLONE, ROOT
 
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
 def problems(_options) -> list[str]:
     found = []
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+    for page in [*ROOT.glob("*.md"), *(ROOT / page for page in IN_A_CLONE), *(ROOT / "docs").rglob("*.md")]:
         text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
         for target, heading in LINK.findall(text):
             path = (page.parent / target).resolve() if target else page

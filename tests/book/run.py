@@ -1,4 +1,4 @@
-"""Runs every fenced block of README.md and of the pages below docs/, and checks the book's tables against the code.
+"""Runs every fenced block of README.md, of the pages below docs/ and of those beside what they are about, and checks the book's tables against the code.
 
     tests/docs                      all pages
     tests/docs docs/your-platform.md   these alone
@@ -19,7 +19,7 @@ import openapi
 import settings
 from blocks import blocks
 from kinds import check
-from world import ROOT, World
+from world import IN_A_CLONE, ROOT, World
 
 
 def main() -> int:
@@ -50,7 +50,8 @@ def main() -> int:
 
 
 def pages(named: list[str]) -> list[Path]:
-    every = [Path("README.md"), Path("CONTRIBUTING.md"), *sorted(path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md"))]
+    book = sorted(path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md"))
+    every = [Path("README.md"), Path("CONTRIBUTING.md"), *IN_A_CLONE, *book]
     elsewhere = [Path(name) for name in named if name.startswith("/")]  # by its whole path, a page may lie anywhere
     return elsewhere + [page for page in every if (ROOT / page).exists() and (not named or str(page) in named)]
 
@@ -66,6 +67,8 @@ def run(page: Path, options: argparse.Namespace) -> tuple[int, list[str], list[s
         return 0, problems, left
     directory = Path(tempfile.mkdtemp(prefix="lockgate-book-"))
     world = World(directory, options.lockgate.resolve(), options.tools.resolve())
+    if page in IN_A_CLONE:
+        world.begin_in(ROOT)
     print(f"tests/docs: {page}", flush=True)
     try:
         if any(block.kind == "sh" for block in todo):

@@ -28,6 +28,8 @@ sys.path.insert(0, str(ROOT / "tests/label_studio"))
 
 from processes import Servers, free_ports  # noqa: E402  (Label Studio's set-up has them)
 
+# Pages about what only a clone has: their blocks begin in this one.
+IN_A_CLONE = (Path("deploy/README.md"), Path("load-tests/README.md"))
 PORTS = (8080, 9090, 8000, 8081, 3900)
 PATIENCE = 180  # seconds that one block may take, on a busy machine
 MEDIA_URI = re.compile(r"s3://([a-z0-9.-]+)/([A-Za-z0-9._/-]+\.[a-z0-9]+)")
@@ -112,6 +114,7 @@ class World:
             "HOME": str(self.home), "LANG": "C.UTF-8", "BOOK": str(self.own), "BOOK_ROOT": str(ROOT),
             "BOOK_LOCKGATE": str(self.lockgate), "BOOK_CURL": shutil.which("curl"), "BOOK_GIT": shutil.which("git"),
             "BOOK_NODE": shutil.which("node") or "node", "AWS_EC2_METADATA_DISABLED": "true",
+            "LOCKGATE": str(self.lockgate), "LOCKGATE_TOOLS": str(self.tools), "CI": os.environ.get("CI", ""),
             "PATH": f"{self.own / 'bin'}:{Path(self.python).parent}:{os.environ['PATH']}", "NO_PROXY": "*", "no_proxy": "*",
         }
         return own | {f"BOOK_PORT_{port}": str(free) for port, free in self.ports.items()}
@@ -132,6 +135,10 @@ class World:
         for placeholder, value in self.placeholders.items():
             text = text.replace(placeholder, value)
         return text
+
+    def begin_in(self, directory: Path) -> None:
+        """Where the first block begins, instead of the page's own directory."""
+        (self.own / "cwd").write_text(str(directory))
 
     def write(self, name: str, text: str) -> Path:
         path = self.home / name

@@ -1,5 +1,5 @@
-//! The book, held: every fenced block of `README.md` and `docs/` runs, or says beside it why it cannot; every setting is
-//! named; every link leads somewhere; `docs/openapi.yaml` says what the server does. The work is done by `tests/docs`
+//! The book, held: every fenced block of `README.md`, `docs/`, `deploy/README.md` and `load-tests/README.md` runs, or says
+//! beside it why it cannot; every setting is named; every link leads somewhere; `docs/openapi.yaml` says what the server does. The work is done by `tests/docs`
 //! (Python, in the environment of `tests/servers`), which is there for people as well.
 //!
 //! Where that environment is missing, the tests fail with `CI=true` and say at a desk that they are skipped.

@@ -3,14 +3,17 @@
 
 mod bulk;
 mod conformance;
+mod connections;
 mod lists;
 mod outage;
 mod people;
+mod questions;
 mod replicas;
 mod rights;
 mod server;
 mod tls;
 mod views;
+mod warm;
 
 use crate::postgres::server::Postgres;
 use crate::support::client::Ask;

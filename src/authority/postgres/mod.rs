@@ -97,6 +97,14 @@ struct Known {
     as_of: Instant,
 }
 
+fn bounds(max_age: Duration) -> Bounds<Question, Answer> {
+    Bounds {
+        capacity: MEMORY,
+        kept: max_age.max(FAILURE_HOLDS),
+        weigh: |question, answer| question.weight().saturating_add(answer.weight()),
+    }
+}
+
 impl PostgresAuthority {
     /// Begins to listen, and waits for nobody: a server that is down may come. Reads the CA file, blocking; needs the
     /// runtime. `media` is the rule of projects that have none.
@@ -116,16 +124,9 @@ impl PostgresAuthority {
             loaded: AtomicBool::new(false),
         });
         let listener = tokio::spawn(listener::listen(shared.clone()));
-        let bounds = Bounds {
-            capacity: MEMORY,
-            kept: max_age.max(FAILURE_HOLDS),
-            weigh: |question: &Question, answer: &Answer| {
-                question.weight().saturating_add(answer.weight())
-            },
-        };
         Ok(Self {
             shared,
-            memo: Memo::new(bounds, system_clock()),
+            memo: Memo::new(bounds(max_age), system_clock()),
             media,
             max_age,
             _listener: AbortOnDropHandle::new(listener),
@@ -240,3 +241,6 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use serde::Serialize;
 use tokio::time::{Instant, interval};
 
@@ -15,8 +15,7 @@ use super::fetch::{Failure, Gateway, Read};
 use super::pace::{MAX_TRIES, Pace};
 use super::progress::{Part, Progress, traffic};
 use super::state::State;
-use crate::cli::{in_words, printable};
-use crate::media_uri::MediaUri;
+use crate::cli::{CliError, in_words, printable};
 
 /// So many failures are lines; more have a common cause, and `--json` has all of them.
 const FAILURES_SHOWN: usize = 50;
@@ -25,7 +24,7 @@ const FAILURES_SHOWN: usize = 50;
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// Objects that there were to read.
-    objects: usize,
+    objects: u64,
     /// Objects read to their end.
     read: usize,
     /// Objects that are as an earlier run read them.
@@ -54,15 +53,12 @@ impl Report {
         self.failed.is_empty() && self.stopped.is_none()
     }
 
-    fn add(&mut self, uri: &MediaUri, done: Result<Read, String>) {
+    fn add(&mut self, uri: String, done: Result<Read, String>) {
         match done {
             Ok(Read::Whole { .. }) => self.read += 1,
             Ok(Read::Unchanged) => self.unchanged += 1,
             Ok(Read::Redirected) => self.redirected += 1,
-            Err(reason) => self.failed.push(Failed {
-                uri: uri.to_string(),
-                reason,
-            }),
+            Err(reason) => self.failed.push(Failed { uri, reason }),
         }
     }
 }
@@ -140,18 +136,27 @@ impl<'a> Warming<'a> {
         }
     }
 
-    /// Reads all of it, until an interrupt.
-    pub async fn run(&self, media: Vec<MediaUri>, concurrency: usize) -> Report {
+    /// Reads all of it, `objects` in number, until an interrupt. A mistake among the media ends the run.
+    pub async fn run(
+        &self,
+        objects: u64,
+        media: impl Stream<Item = Result<String, CliError>>,
+        concurrency: usize,
+    ) -> Report {
         let mut report = Report {
-            objects: media.len(),
+            objects,
             ..Report::default()
         };
-        let reading = media.into_iter().map(|uri| async {
-            let end = self.object(&uri.to_string()).await;
-            (uri, end)
+        let reading = media.map(|uri| async {
+            match uri {
+                Ok(uri) => {
+                    let end = self.object(&uri).await;
+                    (uri, end)
+                }
+                Err(error) => (String::new(), End::All(error.to_string())),
+            }
         });
-        let mut reading =
-            std::pin::pin!(futures_util::stream::iter(reading).buffer_unordered(concurrency));
+        let mut reading = std::pin::pin!(reading.buffer_unordered(concurrency));
         let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
         let mut shown = interval(self.progress.interval());
         // The first tick is at once, when there is nothing to show.
@@ -161,7 +166,7 @@ impl<'a> Warming<'a> {
                 next = reading.next() => match next {
                     None => break None,
                     Some((_, End::All(why))) => break Some(why),
-                    Some((uri, End::Object(done))) => report.add(&uri, done),
+                    Some((uri, End::Object(done))) => report.add(uri, done),
                 },
                 _ = shown.tick() => self.progress.show(),
                 _ = &mut interrupted => break Some("interrupted".to_owned()),

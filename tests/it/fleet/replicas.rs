@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
 use crate::support::eventually;
@@ -31,20 +32,26 @@ impl Place {
     }
 }
 
-/// One of them, which keeps its addresses when it is started again.
+/// One of them, which keeps its addresses and its disk cache when it is started again.
 pub struct Replica {
     pub listen: Place,
     pub admin: Place,
+    disk: TempDir,
+    /// A read of its disk took so long that storage was asked instead.
+    pub disk_was_slow: bool,
     pub serving: Serving,
 }
 
 impl Replica {
     async fn start(store: &Store) -> Self {
         let (listen, admin) = (Place::reserve(), Place::reserve());
-        let serving = serve(store, &listen, &admin).await;
+        let disk = tempfile::tempdir().expect("a directory");
+        let serving = serve(store, &listen, &admin, &disk).await;
         Self {
             listen,
             admin,
+            disk,
+            disk_was_slow: false,
             serving,
         }
     }
@@ -55,7 +62,8 @@ impl Replica {
         assert_eq!(self.serving.ended().await.code(), Some(0));
         let log = self.serving.written("stderr");
         assert!(log.contains("\"cut\":0"), "bodies were cut: {log}");
-        self.serving = serve(store, &self.listen, &self.admin).await;
+        self.disk_was_slow |= log.contains("the disk cache is slow to read");
+        self.serving = serve(store, &self.listen, &self.admin, &self.disk).await;
     }
 
     /// Which of the requests it answered, by their trace.
@@ -69,11 +77,14 @@ impl Replica {
     }
 }
 
-async fn serve(store: &Store, listen: &Place, admin: &Place) -> Serving {
+async fn serve(store: &Store, listen: &Place, admin: &Place, disk: &TempDir) -> Serving {
+    let cache = disk.path().join("cache");
     let setup = Setup::over(&store.section("media"))
         .set("server.listen", listen.address.to_string())
         .set("server.admin_listen", admin.address.to_string())
-        .set("cache.memory", "256MiB");
+        .set("cache.memory", "256MiB")
+        .set("cache.disk.path", cache.to_str().expect("UTF-8"))
+        .set("cache.disk.capacity", "1GiB");
     Serving::start_at("info", setup).await
 }
 

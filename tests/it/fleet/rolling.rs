@@ -1,4 +1,5 @@
-//! Each replica is started again in its turn while annotators read: no request is lost, no body is cut.
+//! Each replica is started again in its turn while annotators read: no request is lost, no body is cut, and what the
+//! replica had is there again, on its disk.
 //!
 //! `LOCKGATE_ROUNDS=20 cargo nextest run --test it rolling` does so twenty times.
 
@@ -10,9 +11,10 @@ use fastrand::Rng;
 use futures_util::future::join_all;
 
 use super::balancers::{Balancer, Kind};
-use super::replicas::Fleet;
+use super::replicas::{Fleet, Replica};
 use crate::support::client::{Client, Reply};
 use crate::support::content::Pattern;
+use crate::support::store::Store;
 use crate::support::{eventually, uri};
 
 const MIB: u64 = 1 << 20;
@@ -22,6 +24,10 @@ const VIDEO: u64 = 20 * MIB;
 const OBJECTS: usize = 16;
 /// Annotators at once: as many as two cores keep busy.
 const ANNOTATORS: usize = 6;
+/// What an annotator may look at: each thumbnail and each video.
+const MEDIA: [(&str, u64); 2] = [("video", VIDEO), ("thumbnail", THUMBNAIL)];
+/// Readings of everything until a disk must have it: each leaves there a queue's worth at least, 32 MiB.
+const FILLINGS: usize = 12;
 /// How often each replica is started again where nobody says so.
 const ROUNDS: usize = 3;
 
@@ -91,17 +97,41 @@ async fn read(mut reply: Reply, offset: u64, rng: &mut Rng) -> (u64, bool) {
     (read, true)
 }
 
+/// Has a replica read all there is, until, started again, it asks storage for none of it: with another one stopped it
+/// may be asked for any of it. A disk that is slower than the reading does not take everything at once.
+async fn fills_its_disk(replica: &mut Replica, store: &Store) {
+    for _ in 0..FILLINGS {
+        store.reset_counters();
+        for index in 0..OBJECTS {
+            for (name, length) in MEDIA {
+                let path = uri::project("1", &format!("s3://media/{name}-{index}"));
+                let reply = replica.serving.client.get(path).by("anna").send().await;
+                assert_eq!(reply.compare(CONTENT, 0).await, (length, true));
+            }
+        }
+        if store.bytes_sent() == 0 {
+            return;
+        }
+        replica.restart(store).await;
+    }
+    panic!("its disk does not have all of it after {FILLINGS} readings");
+}
+
 async fn each_replica_is_started_again_in_its_turn(kind: Kind) {
     let mut fleet = Fleet::start().await;
     let Some(balancer) = Balancer::start(kind, &fleet).await else {
         return;
     };
     for index in 0..OBJECTS {
-        for (name, length) in [("video", VIDEO), ("thumbnail", THUMBNAIL)] {
+        for (name, length) in MEDIA {
             let key = format!("{name}-{index}");
             fleet.store.generate("media", &key, CONTENT, length);
         }
     }
+    for replica in &mut fleet.replicas {
+        fills_its_disk(replica, &fleet.store).await;
+    }
+    fleet.store.reset_counters();
     let tally = Tally::default();
     let annotators = (0..ANNOTATORS).map(|at| tally.annotate(&balancer, at as u64));
     let restarts = async {
@@ -120,13 +150,21 @@ async fn each_replica_is_started_again_in_its_turn(kind: Kind) {
     };
     tokio::join!(join_all(annotators), restarts);
     let (whole, videos) = (tally.whole.load(Relaxed), tally.videos.load(Relaxed));
+    let fetched = fleet.store.bytes_sent();
     eprintln!(
-        "{kind:?}: {} restarts, {whole} bodies whole, {videos} of them 20 MiB",
+        "{kind:?}: {} restarts, {whole} bodies whole, {videos} of them 20 MiB; {fetched} bytes from storage",
         rounds() * 3
     );
     let wrong = tally.wrong.into_inner().expect("no panic");
     assert!(wrong.is_empty(), "after {whole}: {wrong:#?}");
     assert!(videos > 0, "no long body ran");
+    // Each had read all of it before, and its memory was emptied by its restart. A disk that took a second for a read
+    // is passed by, and that is no fault of the restart.
+    let disk_was_slow = fleet.replicas.iter().any(|it| it.disk_was_slow);
+    assert!(
+        fetched == 0 || disk_was_slow,
+        "{fetched} bytes were asked of storage again"
+    );
 }
 
 #[tokio::test]

@@ -269,7 +269,8 @@ impl Postgres {
         Ok(client)
     }
 
-    fn log(&self) -> String {
+    /// What the server has said since its start.
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 }

@@ -1,9 +1,11 @@
-//! What people do to the tables at a terminal: whole lists in and out, single members, groups and assignees.
+//! What people do to the tables at a terminal: whole lists in and out, single members, groups and assignees; and what there is
+//! to read of a project.
 //!
 //! Each verb is one transaction. Decides nothing about media, and is no part of serving.
 
 mod export;
 mod import;
+pub mod media;
 mod people;
 
 use tokio::task::JoinHandle;
