@@ -1,7 +1,10 @@
 """What is varied, and what is looked at: a fresh Lockgate for each point, but for the number of objects."""
 
 import argparse
+import json
+import re
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,6 +52,7 @@ class Bench:
         self.length = "quick" if options.quick else "full" if options.full else "usual"
         self.seconds = 0.3 if options.quick else 2
         self._lockgate, self.directory, self._running = options.lockgate, directory, running
+        self.programs = options.programs
         running.start("storage", [options.programs / "server", "--workers", "2"], {}, directory)
         log = directory / "storage.log"
         running.wait_for("storage", lambda: log.read_text().endswith("\n"))
@@ -76,6 +80,10 @@ class Bench:
         tokens = home / "tokens"
         tokens.write_text("".join(f"{gateway.token(member)}\n" for member in members))
         return Server("lockgate", gateway.process.pid, gateway.port, ROUTE, True, tokens)
+
+    def log(self) -> Path:
+        """What the last one says."""
+        return self.directory / f"{self._last}.log"
 
 
 def media(name: str, **plan) -> dict:
@@ -156,6 +164,33 @@ def on_disk(bench: Bench, number: int) -> dict[str, float]:
         "started again in, s": ready, "memory then, MB": memory, "any of them then, µs": again.per_request,
         "on disk, MB": lies / 1e6,
     }
+
+
+def index(bench: Bench, number: int) -> dict[str, float]:
+    """Started over the index of so many objects and none of their bytes, which ten million would need 80 GB for."""
+    disk = bench.directory / "index"
+    shutil.rmtree(disk, ignore_errors=True)
+    subprocess.run([bench.programs / "disk-cache", "--lay", disk, str(number)], check=True)
+    server = bench.gateway(**{"cache.disk.path": disk, "cache.disk.capacity": "200GiB", "cache.memory": "64MiB"})
+    records, seconds = opened(bench)
+    if records != number:
+        raise Failed(f"{records} of {number} records were found")
+    return {
+        "index read in, s": seconds, "own memory then, MB": server.memory()["own"],
+        "the index on disk, MB": stays(disk) / 1e6,
+    }
+
+
+def opened(bench: Bench) -> tuple[int, float]:
+    """How many records the last Lockgate found on its disk, and how long it looked for them, as its log says."""
+    for _ in range(600):
+        for line in bench.log().read_text().splitlines():
+            said = json.loads(line)["fields"] if line.startswith("{") else {}
+            if "records" in said:
+                number, unit = re.fullmatch(r"([\d.]+)(\D+)", said["elapsed"]).groups()
+                return said["records"], float(number) * {"s": 1, "ms": 1e-3, "µs": 1e-6}[unit]
+        time.sleep(0.1)
+    raise Failed("the disk cache was not opened")
 
 
 def stays(disk: Path) -> int:
@@ -255,6 +290,8 @@ ROWS = {
         [500, 1000], [10**3, 10**4, 10**5, 3 * 10**5, 10**6], [10**3, 10**4, 10**5, 10**6, 3 * 10**6, 10**7]), "{:,}".format),
     "disk": Row("distinct objects of 1 KB on disk", on_disk, points(
         [500, 1000], [10_000, 100_000, 300_000], [10**5, 10**6, 10**7]), "{:,}".format),
+    "index": Row("objects in the index of the disk cache", index, points(
+        [1000, 2000], [10**5, 10**6, 3 * 10**6, 10**7]), "{:,}".format),
     "connections": Row("idle connections", connections, points([10, 50], [10, 1000, 3000, 10_000]), "{:,}".format),
     "slow": Row("readers at 1 MB/s", slow_readers, points([5, 20], [100, 300, 1000]), "{:,}".format),
     "annotators": Row("annotators, each with a token, all members", annotators, points(

@@ -13,6 +13,7 @@ use crate::backend::config::{AzureCredentials, BackendConfig};
 use crate::backend::databricks::Databricks;
 use crate::backend::epoch::epoch;
 use crate::backend::gcs::Gcs;
+use crate::backend::hedged::Hedged;
 use crate::backend::http::HttpClient;
 use crate::backend::local::Local;
 use crate::backend::measured::Measured;
@@ -178,7 +179,13 @@ fn open_stores(
         let metrics = || recorder.metrics.clone();
         let traced = Traced::around(parts.backend, &storage.id, &recorder.traces);
         let measured = Measured::new(traced, storage.id.clone(), metrics());
-        let backend: Arc<dyn Backend> = Arc::new(Retry::new(measured));
+        let backend: Arc<dyn Backend> = match storage.hedge {
+            None => Arc::new(Retry::new(measured)),
+            Some(hedge) => {
+                let hedged = Hedged::new(measured, hedge, storage.id.clone(), metrics());
+                Arc::new(hedged.retried())
+            }
+        };
         let presign = parts.presign.map(|presign| {
             Arc::new(Measured::new(presign, storage.id.clone(), metrics())) as Arc<dyn Presign>
         });

@@ -1,23 +1,47 @@
-//! How many second tries a storage may be asked for: a fifth of its requests, so that those who wait for the end of an
-//! outage do not make it last (finagle's `RetryBudget`, tower's `Budget`).
+//! How many second requests a storage may be sent: a fifth of its requests where the first failed, so that those who
+//! wait for the end of an outage do not make it last (finagle's `RetryBudget`, tower's `Budget`), and a twentieth of
+//! them where it is merely slow.
 //!
-//! Counts, and never waits. One budget a storage, whoever asks.
+//! Counts, and never waits. One budget of each kind a storage, whoever asks.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// What each request adds: with all of them failing, storage is asked 1.2 times as often as it would be.
-const SHARE: f64 = 0.2;
-/// What each second adds, so that a quiet gateway may always try again.
-const PER_SECOND: f64 = 2.0;
-/// More is not saved up: a burst of second tries is over after this many, however long all was well.
-const MOST: f64 = 40.0;
-/// What there is at the start: a cold gateway that meets a stumbling storage tries again, too.
-const AT_START: f64 = 10.0;
+/// How a budget fills.
+#[derive(Debug)]
+struct Rates {
+    /// What each request adds.
+    share: f64,
+    /// What each second adds.
+    per_second: f64,
+    /// More is not saved up: a burst is over after this many, however long all was well.
+    most: f64,
+    /// What there is at the start.
+    at_start: f64,
+}
+
+/// With all of them failing, storage is asked 1.2 times as often as it would be. A quiet gateway may always try again,
+/// and so may a cold one that meets a stumbling storage.
+const RETRIES: Rates = Rates {
+    share: 0.2,
+    per_second: 2.0,
+    most: 40.0,
+    at_start: 10.0,
+};
+/// One in twenty of the requests so far, and never more: nothing is given for time or to begin with.
+const HEDGES: Rates = Rates {
+    share: 0.05,
+    per_second: 0.0,
+    most: 10.0,
+    at_start: 0.0,
+};
 
 /// A storage's budget.
 #[derive(Debug)]
-pub(super) struct Budget(Mutex<Bucket>);
+pub(super) struct Budget {
+    rates: Rates,
+    bucket: Mutex<Bucket>,
+}
 
 #[derive(Debug)]
 struct Bucket {
@@ -25,19 +49,29 @@ struct Bucket {
     filled_at: Instant,
 }
 
-impl Default for Budget {
-    fn default() -> Self {
-        Self(Mutex::new(Bucket {
-            tokens: AT_START,
-            filled_at: Instant::now(),
-        }))
-    }
-}
-
 impl Budget {
+    /// For what failed and is asked for again.
+    pub(super) fn of_retries() -> Self {
+        Self::new(RETRIES)
+    }
+
+    /// For what is slow and is asked for a second time.
+    pub(super) fn of_hedges() -> Self {
+        Self::new(HEDGES)
+    }
+
+    fn new(rates: Rates) -> Self {
+        let bucket = Mutex::new(Bucket {
+            tokens: rates.at_start,
+            filled_at: Instant::now(),
+        });
+        Self { rates, bucket }
+    }
+
     /// A request is made for the first time.
     pub(super) fn deposit(&self) {
-        self.change(Instant::now(), |tokens| *tokens += SHARE);
+        let share = self.rates.share;
+        self.change(Instant::now(), |tokens| *tokens += share);
     }
 
     /// Whether one may be made again.
@@ -46,10 +80,11 @@ impl Budget {
     }
 
     fn change<T>(&self, now: Instant, change: impl FnOnce(&mut f64) -> T) -> T {
-        let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         let seconds = now.duration_since(bucket.filled_at).as_secs_f64();
         bucket.filled_at = now;
-        bucket.tokens = (bucket.tokens + seconds * PER_SECOND).min(MOST);
+        let filled = bucket.tokens + seconds * self.rates.per_second;
+        bucket.tokens = filled.min(self.rates.most);
         change(&mut bucket.tokens)
     }
 }
@@ -71,7 +106,7 @@ mod tests {
     /// How many of `requests` that all fail, in an instant, may be made again.
     fn granted(budget: &Budget, now: Instant, requests: usize) -> usize {
         let asks = (0..requests).filter(|_| {
-            budget.change(now, |tokens| *tokens += SHARE);
+            budget.change(now, |tokens| *tokens += budget.rates.share);
             budget.change(now, take_one)
         });
         asks.count()
@@ -79,19 +114,28 @@ mod tests {
 
     #[test]
     fn a_fifth_of_the_requests_is_made_again_beside_the_first_few() {
-        let (budget, now) = (Budget::default(), Instant::now());
+        let (budget, now) = (Budget::of_retries(), Instant::now());
         let again = granted(&budget, now, 1000);
         assert!((200..=211).contains(&again), "{again}");
     }
 
     #[test]
     fn a_quiet_gateway_may_try_again_and_saves_up_no_burst() {
-        let (budget, now) = (Budget::default(), Instant::now());
+        let (budget, now) = (Budget::of_retries(), Instant::now());
         granted(&budget, now, 1000);
         let later = now + Duration::from_secs(1);
         assert_eq!(granted(&budget, later, 2), 2);
         let much_later = now + Duration::from_secs(86_400);
         let burst = (0..1000).filter(|_| budget.change(much_later, take_one));
-        assert_eq!(burst.count(), MOST as usize);
+        assert_eq!(burst.count(), RETRIES.most as usize);
+    }
+
+    #[test]
+    fn one_request_in_twenty_is_hedged_and_the_first_of_them_are_not() {
+        let (budget, now) = (Budget::of_hedges(), Instant::now());
+        assert_eq!(granted(&budget, now, 19), 0);
+        // Sums of 0.05 are not exact.
+        let hedged = granted(&budget, now + Duration::from_secs(3600), 1981);
+        assert!((99..=100).contains(&hedged), "{hedged}");
     }
 }

@@ -51,6 +51,15 @@ impl BackendConfig {
     }
 }
 
+/// When a request to storage is slow enough to be sent a second time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hedge {
+    /// Past the 95th of a hundred of its latest answers.
+    P95,
+    /// After so long.
+    After(Duration),
+}
+
 /// `kind = "s3"`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct S3Config {

@@ -8,6 +8,7 @@ pub mod config;
 pub mod databricks;
 pub mod epoch;
 pub mod gcs;
+pub mod hedged;
 pub mod http;
 pub mod local;
 pub mod measured;

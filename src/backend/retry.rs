@@ -39,13 +39,17 @@ impl Tries {
 /// A backend that tries again.
 pub struct Retry<B> {
     inner: B,
-    budget: Budget,
+    budget: Arc<Budget>,
 }
 
 impl<B> Retry<B> {
     /// With a budget of its own.
     pub fn new(inner: B) -> Self {
-        let budget = Budget::default();
+        Self::within(Arc::new(Budget::of_retries()), inner)
+    }
+
+    /// With a budget that others spend, too.
+    pub(super) fn within(budget: Arc<Budget>, inner: B) -> Self {
         Self { inner, budget }
     }
 

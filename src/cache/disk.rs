@@ -4,9 +4,11 @@
 //! torn, foreign or damaged is a miss. Never needed: a disk that is full, read-only, broken or gone leaves the memory
 //! tier and storage, and is tried again now and then.
 
+mod batch;
 mod directory;
 mod extent;
 mod index;
+mod open;
 mod pages;
 pub mod record;
 mod shared;
@@ -115,6 +117,8 @@ impl DiskCache {
             .name("disk cache".into())
             .spawn(move || {
                 of_thread.run(&receiver, &opened);
+                // With it go its files, before anybody hears of the end.
+                drop(of_thread);
                 drop(ends);
             })?;
         if first_try.recv_timeout(START).is_err() {
@@ -129,9 +133,29 @@ impl DiskCache {
 
     /// Keeps a chunk of an object of which storage said `meta` at `kept_at`, or does not; never waits.
     pub fn keep(&self, key: &ChunkKey, bytes: Bytes, meta: &Arc<ObjectMeta>, kept_at: SystemTime) {
-        let length = bytes.len() as u64;
+        if !bytes.is_empty() {
+            self.send(key, Some(bytes), meta, kept_at);
+        }
+    }
+
+    /// Storage said at `vouched_at` that the version of a chunk that is kept still holds: it is written again with
+    /// that, so that a restart knows. Never waits.
+    pub fn vouch(&self, key: &ChunkKey, meta: &Arc<ObjectMeta>, vouched_at: SystemTime) {
+        if self.has(key) {
+            self.send(key, None, meta, vouched_at);
+        }
+    }
+
+    fn send(
+        &self,
+        key: &ChunkKey,
+        bytes: Option<Bytes>,
+        meta: &Arc<ObjectMeta>,
+        kept_at: SystemTime,
+    ) {
+        let length = bytes.as_ref().map_or(0, Bytes::len) as u64;
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let (Some(queue), false) = (&*queue, length == 0) else {
+        let Some(queue) = &*queue else {
             return;
         };
         let shared = &self.shared;

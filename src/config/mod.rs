@@ -36,7 +36,7 @@ use regex::Regex;
 
 use crate::auth::AuthConfig;
 use crate::authority::AccessConfig;
-use crate::backend::config::BackendConfig;
+use crate::backend::config::{BackendConfig, Hedge};
 use crate::cache::CacheConfig;
 use crate::cache::disk::DiskConfig;
 use crate::content::ContentConfig;
@@ -89,6 +89,8 @@ pub struct StorageConfig {
     pub delivery: Delivery,
     /// The life of a presigned URL, from 1 s to 7 days.
     pub presign_expiry: Duration,
+    /// When a slow request is sent a second time; none: never.
+    pub hedge: Option<Hedge>,
 }
 
 impl PartialEq for StorageConfig {
@@ -99,6 +101,7 @@ impl PartialEq for StorageConfig {
             && self.pattern.as_ref().map(Regex::as_str) == other.pattern.as_ref().map(Regex::as_str)
             && self.delivery == other.delivery
             && self.presign_expiry == other.presign_expiry
+            && self.hedge == other.hedge
     }
 }
 

@@ -227,6 +227,7 @@ pub const COMMON_KEYS: &[&str] = &[
     "pattern",
     "delivery",
     "presign_expiry",
+    "hedge",
 ];
 
 /// The values of [`COMMON_KEYS`].
@@ -242,6 +243,8 @@ pub struct StorageCommon {
     #[serde(default)]
     pub delivery: Delivery,
     pub presign_expiry: Option<Span>,
+    /// `"p95"` or a duration.
+    pub hedge: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

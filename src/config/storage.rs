@@ -6,6 +6,7 @@ mod gcs;
 mod redis;
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +17,13 @@ use super::StorageConfig;
 use super::raw::{self, Kind};
 use super::reader::Reader;
 use super::sections::presign_expiry;
-use crate::backend::config::{BackendConfig, LocalConfig, S3Config, StaticCredentials};
+use super::units;
+use crate::backend::config::{BackendConfig, Hedge, LocalConfig, S3Config, StaticCredentials};
 use crate::ids::StorageId;
 use crate::project::Delivery;
+
+/// At once would be a second request for each, and past a minute nobody waits any more.
+const HEDGE_AFTER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 
 pub fn storages(
     reader: &mut Reader<'_>,
@@ -65,6 +70,7 @@ fn storage(
     if let BackendConfig::Azure(azure) = &backend {
         azure::check_redirect(reader, at, azure, common.delivery);
     }
+    let hedge = hedge(reader, at, &common);
     let pattern = common.pattern.and_then(|pattern| {
         let invalid = |error: regex::Error| format!("not a regular expression: {error}");
         let pattern = Regex::new(&pattern).map_err(invalid);
@@ -85,7 +91,29 @@ fn storage(
         pattern,
         delivery: common.delivery,
         presign_expiry,
+        hedge,
     })
+}
+
+/// When a slow request is sent a second time. What is read over no connection of its own has no second one.
+fn hedge(reader: &mut Reader<'_>, at: &str, common: &raw::StorageCommon) -> Option<Hedge> {
+    let written = common.hedge.as_deref()?;
+    let at = format!("{at}.hedge");
+    if matches!(common.kind, Kind::Local | Kind::Redis) {
+        reader.problem(
+            &at,
+            "is for storages that are asked over HTTP; leave it out",
+        );
+    }
+    if written == "p95" {
+        return Some(Hedge::P95);
+    }
+    match units::parse_duration(written) {
+        Ok(after) if HEDGE_AFTER.contains(&after) => return Some(Hedge::After(after)),
+        Ok(_) => reader.problem(&at, "is no time to wait for storage: 1ms to 1m"),
+        Err(_) => reader.problem(&at, "is neither \"p95\" nor a duration like \"200ms\""),
+    }
+    None
 }
 
 fn check_common(reader: &mut Reader<'_>, at: &str, common: &raw::StorageCommon) {

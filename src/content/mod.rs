@@ -222,6 +222,8 @@ struct Known {
     version: Arc<ObjectVersion>,
     learned_at: Instant,
     vouched_at: Instant,
+    /// When the tier below was last told.
+    noted_at: Instant,
 }
 
 impl Known {

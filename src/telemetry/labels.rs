@@ -123,6 +123,16 @@ label! {
 }
 
 label! {
+    /// What came of a second request to a slow storage.
+    Hedging {
+        /// It was answered first.
+        Won = "won",
+        /// The first request was, or neither, or nobody waited any more.
+        Lost = "lost",
+    }
+}
+
+label! {
     /// How storage answered.
     Outcome {
         /// With what was asked for.

@@ -83,6 +83,11 @@ pub(super) const STORAGE_BYTES: Definition = row(
     "Bytes of bodies received from storage",
     &["storage"],
 );
+pub(super) const STORAGE_HEDGED: Definition = row(
+    "lockgate_storage_hedged_total",
+    "Second requests to a storage that was slow to answer the first, by whether they were answered first",
+    &["storage", "outcome"],
+);
 pub(super) const DECISIONS: Definition = row(
     "lockgate_access_decisions_total",
     "Decisions over who may see what",
@@ -162,6 +167,7 @@ pub(super) const TABLE: &[Definition] = &[
     STORAGE_REQUESTS,
     STORAGE_DURATION,
     STORAGE_BYTES,
+    STORAGE_HEDGED,
     DECISIONS,
     ACCESS_DURATION,
     CREDENTIAL_EXPIRY,

@@ -14,7 +14,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use super::labels::{Abort, CacheResult, Method, Operation, Outcome, Reason, Route, Tier};
+use super::labels::{Abort, CacheResult, Hedging, Method, Operation, Outcome, Reason, Route, Tier};
 use super::metric_table::*;
 use super::stripes::{Counts, Stripes};
 use crate::ids::StorageId;
@@ -39,6 +39,7 @@ pub struct Metrics {
     storage_requests: IntCounterVec,
     storage_duration: HistogramVec,
     storage_bytes: IntCounterVec,
+    storage_hedged: IntCounterVec,
     credential_expiry: GaugeVec,
     reload: IntGauge,
     changes_heard: IntGauge,
@@ -112,6 +113,7 @@ impl Metrics {
             storage_requests: counters(&registry, &STORAGE_REQUESTS)?,
             storage_duration: histograms(&registry, &STORAGE_DURATION, LATENCY_BUCKETS)?,
             storage_bytes: counters(&registry, &STORAGE_BYTES)?,
+            storage_hedged: counters(&registry, &STORAGE_HEDGED)?,
             credential_expiry: plain(
                 &registry,
                 GaugeVec::new(opts(&CREDENTIAL_EXPIRY), CREDENTIAL_EXPIRY.labels)?,
@@ -217,6 +219,13 @@ impl Metrics {
         self.storage_bytes
             .with_label_values(&[storage.as_str()])
             .inc_by(bytes);
+    }
+
+    /// A second request to a slow storage is over. The one of the two that was given up is in no other count.
+    pub fn storage_hedged(&self, storage: &StorageId, outcome: Hedging) {
+        self.storage_hedged
+            .with_label_values(&[storage.as_str(), outcome.as_str()])
+            .inc();
     }
 
     /// Somebody may see something, or may not.
@@ -329,6 +338,7 @@ mod tests {
         metrics.cache_eviction(Tier::Disk);
         metrics.storage_request(&storage, Operation::Get, Outcome::Ok, second);
         metrics.storage_bytes(&storage, 11);
+        metrics.storage_hedged(&storage, Hedging::Won);
         metrics.decision(Reason::NotMember, second);
         metrics.credential_expiry(&storage, UNIX_EPOCH + second);
         metrics.reload(true);
@@ -352,6 +362,7 @@ mod tests {
             r#"lockgate_storage_requests_total{operation="get",outcome="ok",storage="recordings"} 1"#,
             r#"lockgate_storage_request_duration_seconds_count{operation="get",storage="recordings"} 1"#,
             r#"lockgate_storage_bytes_total{storage="recordings"} 11"#,
+            r#"lockgate_storage_hedged_total{outcome="won",storage="recordings"} 1"#,
             r#"lockgate_access_decisions_total{decision="deny",reason="not_member"} 1"#,
             "lockgate_access_duration_seconds_count 1",
             r#"lockgate_credential_expiry_timestamp_seconds{storage="recordings"} 1"#,

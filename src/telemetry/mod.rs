@@ -21,7 +21,7 @@ mod trace;
 pub use access_log::{AccessLog, AccessLogError, Destination};
 pub use audit_log::{AuditConfig, AuditLog, AuditLogError, Deed};
 pub use denials::Denials;
-pub use labels::{Abort, CacheResult, Method, Operation, Outcome, Reason, Route, Tier};
+pub use labels::{Abort, CacheResult, Hedging, Method, Operation, Outcome, Reason, Route, Tier};
 pub use metrics::Metrics;
 pub use otlp::OtlpConfig;
 pub use record::Record;

@@ -5,6 +5,7 @@ mod breaks;
 mod changes;
 mod framing;
 mod heads;
+mod hedges;
 mod outage;
 mod refusals;
 mod trust;

@@ -2,12 +2,16 @@
 //! written and read, the time of a restart, memory for a record. Each step is a process of its own.
 //!
 //! `cargo run --release [DIRECTORY]`: the directory, ./cache.tmp where none is named, must be on a real disk.
+//! `--lay DIRECTORY COUNT` lays the index of so many records there, for `benches/growth`; it needs no foyer
+//! (`--no-default-features`).
 
 #![allow(dead_code, reason = "not all of a room is used here")]
 
 mod cache;
+#[cfg(feature = "foyer")]
 mod foyers;
 mod ids;
+mod lay;
 mod object;
 mod own;
 
@@ -42,6 +46,10 @@ fn main() {
             let [length, count] = [length, count].map(|number| number.parse().expect("a number"));
             println!("{}", one(engine, step, Path::new(directory), length, count));
         }
+        (Some("--lay"), [directory, count]) => {
+            let count = count.parse().expect("a number");
+            lay::lay(Path::new(directory), count).expect("it can be written");
+        }
         (directory, []) => all(Path::new(directory.unwrap_or("cache.tmp"))),
         _ => panic!("a directory, or nothing"),
     }
@@ -50,7 +58,9 @@ fn main() {
 fn open(engine: &str, directory: &Path) -> Box<dyn Disk> {
     match engine {
         "own" => Box::new(own::Own::open(directory)),
-        _ => Box::new(foyers::Foyers::open(directory)),
+        #[cfg(feature = "foyer")]
+        "foyer" => Box::new(foyers::Foyers::open(directory)),
+        other => panic!("no {other} is built in"),
     }
 }
 

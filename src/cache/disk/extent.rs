@@ -56,6 +56,19 @@ pub struct Entry {
     pub tag: u16,
 }
 
+impl Entry {
+    /// A record's that begins at a page.
+    pub fn of(head: &Head, page: usize) -> Self {
+        Self {
+            name: head.name(),
+            // An extent has fewer pages.
+            page: page as u32,
+            length: head.length,
+            tag: record::tag(&head.meta.etag),
+        }
+    }
+}
+
 /// What was found in an extent.
 #[derive(Debug, Default)]
 pub struct Found {
@@ -135,41 +148,11 @@ impl Extent {
         }
     }
 
-    /// Writes a record; `false` where its head does not fit.
-    ///
-    /// # Errors
-    /// The system's own; some of it may have been written.
-    pub fn append(
-        &self,
-        page: usize,
-        head: &Head,
-        bytes: &[u8],
-        staging: &mut Pages,
-    ) -> io::Result<bool> {
-        let (first, rest) = staging.bytes().split_at_mut(PAGE);
-        let Some(first) = first.first_chunk_mut::<PAGE>() else {
-            return Ok(false);
-        };
-        if !head.encode(first) {
-            return Ok(false);
-        }
-        // What lies in the arena begins at a page.
-        if bytes.as_ptr().align_offset(PAGE) == 0 && bytes.len().is_multiple_of(PAGE) {
-            self.write_whole(page as u32, first, bytes)?;
-            return Ok(true);
-        }
-        let whole = bytes.len().next_multiple_of(PAGE);
-        rest[..bytes.len()].copy_from_slice(bytes);
-        rest[bytes.len()..whole].fill(0);
-        self.write(page as u32, &staging.bytes()[..PAGE + whole])?;
-        Ok(true)
-    }
-
     /// Writes a record whose bytes lie at a page's beginning and fill whole pages: past any copy.
     ///
     /// # Errors
     /// The system's own; not all of it was taken.
-    fn write_whole(&self, page: u32, head: &[u8; PAGE], bytes: &[u8]) -> io::Result<()> {
+    pub fn write_whole(&self, page: u32, head: &[u8; PAGE], bytes: &[u8]) -> io::Result<()> {
         self.before_writing()?;
         let pieces = [IoSlice::new(head), IoSlice::new(bytes)];
         let at = u64::from(page) * PAGE as u64;
@@ -188,7 +171,7 @@ impl Extent {
     ///
     /// # Errors
     /// The system's own.
-    fn write(&self, page: u32, pages: &[u8]) -> io::Result<()> {
+    pub fn write(&self, page: u32, pages: &[u8]) -> io::Result<()> {
         self.before_writing()?;
         self.file.write_all_at(pages, u64::from(page) * PAGE as u64)
     }
@@ -229,6 +212,23 @@ impl Extent {
     pub fn decode(&self, pages: &[u8]) -> Option<Head> {
         let head = pages.first_chunk().and_then(Head::decode);
         head.filter(|head| head.home == self.home)
+    }
+
+    /// Lends the record at a place; none where there is none that is whole.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn lend<R>(
+        &self,
+        entry: &Entry,
+        work: impl FnOnce(Head, &[u8]) -> R,
+    ) -> io::Result<Option<R>> {
+        pages::with(record::pages(entry.length) * PAGE, |pages| {
+            self.read(entry.page, pages)?;
+            let bytes = &pages[PAGE..][..entry.length as usize];
+            let head = self.decode(pages).filter(|head| head.vouches(bytes));
+            Ok(head.map(|head| work(head, bytes)))
+        })
     }
 
     /// Writes the index behind the last record.
@@ -327,12 +327,7 @@ impl Extent {
             if next > pages as usize {
                 break;
             }
-            found.entries.push(Entry {
-                name: head.name(),
-                page: found.end as u32,
-                length: head.length,
-                tag: record::tag(&head.meta.etag),
-            });
+            found.entries.push(Entry::of(&head, found.end));
             found.end = next;
         }
         Ok(found)

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
+use super::batch::BATCH;
 use super::directory::Directory;
 use super::extent::{Entry, Extent, Found};
 use super::index::Index;
-use super::writer::{Record, Writer};
+use super::open::Record;
+use super::writer::Writer;
 use super::{DiskConfig, Watcher};
 use crate::cache::ChunkKey;
 use crate::object::ObjectMeta;
@@ -46,14 +48,20 @@ pub struct Shared {
 pub struct Waiting {
     /// Which.
     pub key: ChunkKey,
-    /// Its bytes.
-    pub bytes: Bytes,
+    /// Its bytes; none: those that are there are vouched for anew.
+    pub bytes: Option<Bytes>,
     /// What storage said of its object.
     pub meta: Arc<ObjectMeta>,
     /// When it did.
     pub kept_at: SystemTime,
     /// How often everything had been given up when it came.
     pub purges: u64,
+}
+
+impl Waiting {
+    fn length(&self) -> usize {
+        self.bytes.as_ref().map_or(0, Bytes::len)
+    }
 }
 
 impl Shared {
@@ -143,15 +151,16 @@ impl Shared {
 
     fn write_all(&self, queue: &Receiver<Waiting>) {
         let mut failed_at: Option<Instant> = None;
-        while let Ok(waiting) = queue.recv() {
+        while let Ok(first) = queue.recv() {
+            let batch = batch(first, queue);
             if failed_at.is_some_and(|at| at.elapsed() < PAUSE) {
-                self.let_go(&waiting);
+                batch.iter().for_each(|waiting| self.let_go(waiting));
                 continue;
             }
-            match self.write(&waiting) {
+            match self.write(&batch) {
                 Ok(()) => {
-                    self.queued
-                        .fetch_sub(waiting.bytes.len() as u64, Ordering::AcqRel);
+                    let lengths = batch.iter().map(|waiting| waiting.length() as u64);
+                    self.queued.fetch_sub(lengths.sum(), Ordering::AcqRel);
                     if failed_at.take().is_some() {
                         tracing::info!("the disk cache is written to again");
                     }
@@ -161,32 +170,37 @@ impl Shared {
                         tracing::warn!(%error, "the disk cache cannot be written to; going on without it");
                     }
                     failed_at = Some(Instant::now());
-                    self.let_go(&waiting);
+                    // Some of it may have been written before that: it is told as lost all the same.
+                    batch.iter().for_each(|waiting| self.let_go(waiting));
                 }
             }
         }
     }
 
     fn let_go(&self, waiting: &Waiting) {
-        self.queued
-            .fetch_sub(waiting.bytes.len() as u64, Ordering::AcqRel);
         self.watcher.not_kept();
+        self.queued
+            .fetch_sub(waiting.length() as u64, Ordering::AcqRel);
     }
 
-    fn write(&self, waiting: &Waiting) -> io::Result<()> {
+    fn write(&self, batch: &[Waiting]) -> io::Result<()> {
         let mut writer = self.writer();
-        let Some(writer) = writer
-            .as_mut()
-            .filter(|_| waiting.purges == self.purges.load(Ordering::Acquire))
-        else {
+        let Some(writer) = writer.as_mut() else {
             return Ok(());
         };
-        let kept = writer.keep(&Record {
-            key: &waiting.key,
-            meta: &waiting.meta,
-            kept_at: waiting.kept_at,
-            bytes: &waiting.bytes,
+        let purges = self.purges.load(Ordering::Acquire);
+        let mut waiting = batch.iter().filter(|waiting| waiting.purges == purges);
+        let kept = waiting.try_for_each(|waiting| match &waiting.bytes {
+            Some(bytes) => writer.keep(&Record {
+                key: &waiting.key,
+                meta: &waiting.meta,
+                kept_at: waiting.kept_at,
+                bytes,
+            }),
+            None => writer.renew(&waiting.key, &waiting.meta, waiting.kept_at),
         });
+        let flushed = writer.flush();
+        let kept = kept.and(flushed);
         let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
         if kept
             .as_ref()
@@ -197,6 +211,19 @@ impl Shared {
         self.bytes.store(writer.bytes(), Ordering::Release);
         kept
     }
+}
+
+/// What waits beside the first, as much as is written in one go: nobody is waited for.
+fn batch(first: Waiting, queue: &Receiver<Waiting>) -> Vec<Waiting> {
+    let mut bytes = first.length();
+    let mut batch = vec![first];
+    while bytes < BATCH
+        && let Ok(next) = queue.try_recv()
+    {
+        bytes += next.length();
+        batch.push(next);
+    }
+    batch
 }
 
 /// An extent and what is in it. What holds nothing of use is taken away: the next start must not find it again.

@@ -12,9 +12,9 @@ use std::time::SystemTime;
 use super::directory::Directory;
 use super::extent::{Entry, Extent, Found, Ring, index_pages};
 use super::index::Index;
-use super::pages::{self, Pages};
-use super::record::{self, Head, PAGE};
-use crate::cache::{CHUNK_SIZE, ChunkKey};
+use super::open::{Open, Record};
+use super::record::{self, PAGE};
+use crate::cache::ChunkKey;
 use crate::object::ObjectMeta;
 
 /// Extents of a small cache: written in one go, and giving one up is no event.
@@ -26,27 +26,8 @@ const MAX_EXTENTS: u64 = 1024;
 /// The part of the whole that is for what has not been read again.
 const YOUNG: u64 = 10;
 
-/// What is to be kept.
-pub struct Record<'a> {
-    /// Which chunk.
-    pub key: &'a ChunkKey,
-    /// What storage said of the object.
-    pub meta: &'a ObjectMeta,
-    /// When it did.
-    pub kept_at: SystemTime,
-    /// The chunk's bytes.
-    pub bytes: &'a [u8],
-}
-
 /// An extent that is no longer written, and how many bytes its file takes.
 type Sealed = (Arc<Extent>, u64);
-
-/// An extent that is being written.
-struct Open {
-    extent: Arc<Extent>,
-    page: usize,
-    entries: Vec<Entry>,
-}
 
 /// The writer's own.
 pub struct Writer {
@@ -64,7 +45,6 @@ pub struct Writer {
     open: [Option<Open>; 2],
     /// What was given up and could not be deleted.
     left: Vec<Sealed>,
-    staging: Pages,
     evicted: Box<dyn Fn() + Send>,
 }
 
@@ -93,7 +73,6 @@ impl Writer {
             sealed: [VecDeque::new(), VecDeque::new()],
             open: [None, None],
             left: Vec::new(),
-            staging: Pages::new(PAGE + (CHUNK_SIZE as usize).next_multiple_of(PAGE)),
             evicted,
         };
         let newest = |ring| {
@@ -117,22 +96,18 @@ impl Writer {
             self.sealed[ring as usize].push_back((extent, found.bytes));
             return;
         }
-        self.open[ring as usize] = Some(Open {
-            page: found.end,
-            entries: found.entries,
-            extent,
-        });
-        if !is_newest && let Err(error) = self.seal_up(ring as usize) {
+        self.open[ring as usize] = Some(Open::new(extent, found.end, found.entries));
+        if !is_newest && let Err(error) = self.seal_up(ring) {
             tracing::debug!(%error, "an extent of the disk cache stays unsealed");
         }
     }
 
-    /// Appends a chunk.
+    /// Appends a chunk; a small one waits for [`Self::flush`], or for others to be written with.
     ///
     /// # Errors
     /// The system's own; what was begun is given up, what was written before stays.
     pub fn keep(&mut self, record: &Record<'_>) -> io::Result<()> {
-        // What is there already need not be written again.
+        // What is there already need not be written again; what waits is not looked through, and the later one holds.
         let name = record::name(&record.key.version.location, record.key.index);
         let tag = record::tag(&record.meta.etag);
         if let Some((extent, entry)) = self.index.find(name)
@@ -147,12 +122,48 @@ impl Writer {
         if pages + index_pages(1) > self.extent_size {
             return Ok(());
         }
-        if !self.fits(ring, pages) {
-            self.seal_up(ring as usize)?;
-            self.make_room(1);
-            self.begin(ring)?;
-        }
-        self.append(ring, record)
+        self.have_room(ring, pages)?;
+        self.append(ring, |open| open.append(record))
+    }
+
+    /// Appends the record of a chunk anew, to the ring where it is, for storage has vouched for it again.
+    ///
+    /// # Errors
+    /// The system's own, from writing; what cannot be read is left to those who want it.
+    pub fn renew(
+        &mut self,
+        key: &ChunkKey,
+        meta: &ObjectMeta,
+        kept_at: SystemTime,
+    ) -> io::Result<()> {
+        let name = record::name(&key.version.location, key.index);
+        let Some((extent, entry)) = self.index.find(name) else {
+            return Ok(());
+        };
+        let (ring, pages) = (extent.ring, record::pages(entry.length));
+        let written = extent.lend(&entry, |head, bytes| {
+            if head.key != *key || head.meta.complete_length != meta.complete_length {
+                return Ok(());
+            }
+            let record = Record {
+                key,
+                meta,
+                kept_at,
+                bytes,
+            };
+            self.have_room(ring, pages)?;
+            self.append(ring, |open| open.append(&record))
+        });
+        written.ok().flatten().unwrap_or(Ok(()))
+    }
+
+    /// Writes what waits.
+    ///
+    /// # Errors
+    /// The system's own; what waited is given up, what was written before stays.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let old = self.append(Ring::Old, Open::flush);
+        self.append(Ring::Young, Open::flush).and(old)
     }
 
     /// How many bytes its files take at most.
@@ -161,7 +172,7 @@ impl Writer {
         let sealed: u64 = sealed.map(|(_, bytes)| bytes).sum();
         // One that was written on may be of a time when extents were larger.
         let open = self.open.iter().flatten().map(|open| {
-            let pages = open.page + index_pages(open.entries.len());
+            let pages = open.pages_with(0, 0);
             (pages.max(self.extent_size) * PAGE) as u64
         });
         sealed + open.sum::<u64>()
@@ -177,7 +188,7 @@ impl Writer {
     /// Seals what is being written, so that the next start need not look for it, and leaves the directory.
     pub fn finish(mut self) {
         for ring in [Ring::Young, Ring::Old] {
-            if let Err(error) = self.seal_up(ring as usize) {
+            if let Err(error) = self.seal_up(ring) {
                 tracing::debug!(%error, "an extent of the disk cache stays unsealed");
             }
         }
@@ -204,9 +215,23 @@ impl Writer {
     }
 
     fn fits(&self, ring: Ring, pages: usize) -> bool {
-        self.open[ring as usize].as_ref().is_some_and(|open| {
-            open.page + pages + index_pages(open.entries.len() + 1) <= self.extent_size
-        })
+        let open = self.open[ring as usize].as_ref();
+        open.is_some_and(|open| open.pages_with(1, pages) <= self.extent_size)
+    }
+
+    /// Begins another extent where the open one of a ring has no room for so many pages.
+    fn have_room(&mut self, ring: Ring, pages: usize) -> io::Result<()> {
+        if self.fits(ring, pages) {
+            return Ok(());
+        }
+        self.seal_up(ring)?;
+        self.make_room(1);
+        // What moved from one that was given up may have begun one.
+        if self.fits(ring, pages) {
+            return Ok(());
+        }
+        self.seal_up(ring)?;
+        self.begin(ring)
     }
 
     fn begin(&mut self, ring: Ring) -> io::Result<()> {
@@ -227,48 +252,30 @@ impl Writer {
         self.limit = self.capacity.min(self.limit + self.extent_bytes() / 8);
         let extent = Arc::new(extent);
         self.index.add(Arc::clone(&extent));
-        self.open[ring as usize] = Some(Open {
-            extent,
-            page: 0,
-            entries: Vec::new(),
-        });
+        self.open[ring as usize] = Some(Open::new(extent, 0, Vec::new()));
         Ok(())
     }
 
-    /// Writes a record into the open extent of a ring, which has room for it.
-    fn append(&mut self, ring: Ring, record: &Record<'_>) -> io::Result<()> {
+    /// Has something appended to the open extent of a ring, and what was written thereby known. Where that fails the
+    /// extent is given up.
+    fn append(
+        &mut self,
+        ring: Ring,
+        work: impl FnOnce(&mut Open) -> io::Result<()>,
+    ) -> io::Result<()> {
         let Some(open) = &mut self.open[ring as usize] else {
             return Ok(());
         };
-        let Record {
-            key,
-            meta,
-            kept_at,
-            bytes,
-        } = *record;
-        let head = Head::new(open.extent.home, key, meta, kept_at, bytes);
-        match open
-            .extent
-            .append(open.page, &head, bytes, &mut self.staging)
-        {
-            Ok(false) => Ok(()),
-            Ok(true) => {
-                let entry = Entry {
-                    name: head.name(),
-                    page: open.page as u32,
-                    length: head.length,
-                    tag: record::tag(&head.meta.etag),
-                };
-                open.page += record::pages(head.length);
-                open.entries.push(entry);
-                self.index.insert(open.extent.home.generation, &[entry]);
-                Ok(())
-            }
-            Err(error) => {
-                self.abandon(ring);
-                Err(error)
-            }
+        let known = open.entries.len();
+        let done = work(open);
+        let written = &open.entries[known..];
+        if !written.is_empty() {
+            self.index.insert(open.extent.home.generation, written);
         }
+        if done.is_err() {
+            self.abandon(ring);
+        }
+        done
     }
 
     /// Nothing more is put where a write failed; what is there stays readable.
@@ -289,7 +296,9 @@ impl Writer {
         }
     }
 
-    fn seal_up(&mut self, ring: usize) -> io::Result<()> {
+    fn seal_up(&mut self, ring: Ring) -> io::Result<()> {
+        self.append(ring, Open::flush)?;
+        let ring = ring as usize;
         let Some(open) = self.open[ring].take() else {
             return Ok(());
         };
@@ -347,6 +356,9 @@ impl Writer {
                 }
             }
         }
+        if let Err(error) = self.append(Ring::Old, Open::flush) {
+            tracing::debug!(%error, "what moves in the disk cache is lost");
+        }
         // Without its index some may not have been found, behind one that is damaged.
         let is_all = found.as_ref().is_some_and(|found| found.sealed);
         let entries = entries.filter(|_| is_all);
@@ -368,14 +380,9 @@ impl Writer {
 
     /// Copies a record to the old ring.
     fn move_on(&mut self, extent: &Extent, entry: &Entry) -> io::Result<()> {
-        pages::with(record::pages(entry.length) * PAGE, |pages| {
-            extent.read(entry.page, pages)?;
-            let bytes = &pages[PAGE..][..entry.length as usize];
-            let Some(head) = extent.decode(pages).filter(|head| head.vouches(bytes)) else {
-                return Ok(());
-            };
+        let moved = extent.lend(entry, |head, bytes| {
             if !self.fits(Ring::Old, record::pages(entry.length)) {
-                self.seal_up(Ring::Old as usize)?;
+                self.seal_up(Ring::Old)?;
                 self.begin(Ring::Old)?;
             }
             let record = Record {
@@ -384,7 +391,8 @@ impl Writer {
                 kept_at: head.kept_at,
                 bytes,
             };
-            self.append(Ring::Old, &record)
-        })
+            self.append(Ring::Old, |open| open.append(&record))
+        });
+        moved?.unwrap_or(Ok(()))
     }
 }

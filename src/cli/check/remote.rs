@@ -14,7 +14,7 @@ use super::redirect::Probe;
 use super::report::{Step, skip_rest};
 use super::s3;
 use crate::backend::Presign;
-use crate::backend::config::BackendConfig;
+use crate::backend::config::{BackendConfig, Hedge};
 use crate::backend::http::{HttpClient, text};
 use crate::backend::proxy::proxy_of;
 use crate::cli::in_words;
@@ -76,7 +76,18 @@ pub async fn check(
         false => "the storage cannot be reached",
     };
     complete(&mut steps, objects, reason);
+    steps.extend(objects.storage.hedge.map(hedged));
     steps
+}
+
+/// The step `hedge`, where slow reads are sent twice: nothing to try, and something to know of.
+fn hedged(hedge: Hedge) -> Step {
+    let after = match hedge {
+        Hedge::P95 => "in the time that 95 in 100 take".to_owned(),
+        Hedge::After(after) => format!("in {after:?}"),
+    };
+    let detail = format!("a read not answered {after} is sent again, one in twenty at most");
+    Step::ok("hedge", detail)
 }
 
 /// The steps `presign` and `cors`, where browsers are sent to storage: reading for them needs no permission to sign.

@@ -120,6 +120,19 @@ async fn a_storage_without_mistakes_passes_every_step() {
 }
 
 #[tokio::test]
+async fn a_storage_whose_slow_reads_are_sent_twice_is_told_so() {
+    let desk = Desk::new().await;
+    let section = desk.section() + "\nhedge = '200ms'\n";
+    let report = desk.check(&section, CheckArgs::default()).await;
+    assert!(report.ok, "{report}");
+    let text = report.to_string();
+    assert!(
+        text.contains("not answered in 200ms is sent again"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn each_mistake_is_named_with_what_to_change() {
     let desk = Desk::new().await;
     let good = desk.section();

@@ -19,7 +19,7 @@ use crate::telemetry::Metrics;
 
 const LENGTH: u64 = 10;
 
-struct Nobody;
+pub(super) struct Nobody;
 
 impl Watcher for Nobody {
     fn evicted(&self) {}

@@ -3,6 +3,7 @@
 mod fetch;
 mod shuttled;
 mod single_flight;
+mod vouching;
 mod window;
 mod windows;
 

@@ -8,6 +8,7 @@ mod wire;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -38,6 +39,7 @@ struct State {
 pub struct WildStore {
     endpoint: String,
     state: Arc<Mutex<State>>,
+    open: Arc<AtomicUsize>,
     down: watch::Sender<bool>,
     _serving: JoinSet<()>,
 }
@@ -61,12 +63,14 @@ impl WildStore {
             Some(_) => format!("https://localhost:{}", address.port()),
         };
         let state: Arc<Mutex<State>> = Arc::default();
-        let down = watch::Sender::new(false);
+        let (down, open) = (watch::Sender::new(false), Arc::default());
         let mut serving = JoinSet::new();
-        serving.spawn(accept(listener, tls, state.clone(), down.subscribe()));
+        let (of_accept, watches) = (Arc::clone(&open), down.subscribe());
+        serving.spawn(accept(listener, tls, state.clone(), of_accept, watches));
         Self {
             endpoint,
             state,
+            open,
             down,
             _serving: serving,
         }
@@ -136,6 +140,11 @@ impl WildStore {
         self.state().asked.clone()
     }
 
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+
     /// How many there were.
     pub fn count(&self) -> usize {
         self.state().count
@@ -175,6 +184,7 @@ async fn accept(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     state: Arc<Mutex<State>>,
+    open: Arc<AtomicUsize>,
     down: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
@@ -182,6 +192,8 @@ async fn accept(
         tokio::select! {
             Ok((stream, _)) = listener.accept() => {
                 let (tls, state, mut down) = (tls.clone(), state.clone(), down.clone());
+                let open = open.clone();
+                open.fetch_add(1, Ordering::SeqCst);
                 connections.spawn(async move {
                     let _ = stream.set_nodelay(true);
                     // A connection that is dropped is reset, not closed: what was not sent is lost.
@@ -190,6 +202,7 @@ async fn accept(
                         _ = down.wait_for(|down| *down) => {}
                         () = connected(stream, tls, &state) => {}
                     }
+                    open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
             Some(_) = connections.join_next() => {}

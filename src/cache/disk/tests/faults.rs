@@ -7,12 +7,14 @@ use rustix::io::Errno;
 
 use super::*;
 
-/// What reading and writing a directory's extents ends with, where it is not zero; and whether writing stands still.
+/// What reading and writing a directory's extents ends with, where it is not zero; how often was written, and whether
+/// writing stands still.
 #[derive(Debug, Default)]
 pub struct Faults {
     read: AtomicI32,
     write: AtomicI32,
-    stands_still: AtomicBool,
+    pub writes: AtomicUsize,
+    pub stands_still: AtomicBool,
 }
 
 impl Faults {
@@ -21,10 +23,13 @@ impl Faults {
     }
 
     pub fn write(&self) -> io::Result<()> {
+        // As it is when the write begins.
+        let outcome = error(&self.write);
+        self.writes.fetch_add(1, Ordering::SeqCst);
         while self.stands_still.load(Ordering::SeqCst) {
             std::thread::yield_now();
         }
-        error(&self.write)
+        outcome
     }
 }
 
@@ -35,7 +40,7 @@ fn error(errno: &AtomicI32) -> io::Result<()> {
     }
 }
 
-fn faults(cache: &DiskCache) -> Arc<Faults> {
+pub fn faults(cache: &DiskCache) -> Arc<Faults> {
     let writer = cache.shared.writer();
     writer.as_ref().expect("open").directory.faults.clone()
 }
@@ -91,6 +96,61 @@ fn what_cannot_be_written_is_not_kept_and_what_was_kept_is_read_on() {
         assert!(read(&cache, "after", 60_000).is_some(), "{errno}");
         assert_eq!(disk.damaged(), 0);
     }
+}
+
+/// Keeps so many small records that come together, while the disk writes one that came before; then it goes on.
+fn keep_together(cache: &DiskCache, records: usize, meanwhile: impl FnOnce(&Faults)) {
+    let faults = faults(cache);
+    faults.stands_still.store(true, Ordering::SeqCst);
+    let before = faults.writes.load(Ordering::SeqCst);
+    keep(cache, "first", 4000);
+    while faults.writes.load(Ordering::SeqCst) == before {
+        std::thread::yield_now();
+    }
+    for n in 0..records {
+        keep(cache, &format!("k{n}"), 4000);
+    }
+    meanwhile(&faults);
+    faults.stands_still.store(false, Ordering::SeqCst);
+    settle(cache);
+}
+
+#[test]
+fn small_records_that_come_together_are_written_in_one_go() {
+    let disk = Disk::new(64 << 20);
+    let cache = disk.open();
+    // Two pages each: 800 KiB.
+    keep_together(&cache, 100, |_| ());
+    assert_eq!(faults(&cache).writes.load(Ordering::SeqCst), 2);
+    let all = |cache: &DiskCache| {
+        let whole = |n: &usize| {
+            let name = format!("k{n}");
+            read(cache, &name, 4000) == Some(bytes(&name, 4000))
+        };
+        (0..100).filter(whole).count()
+    };
+    assert_eq!((all(&cache), cache.len()), (100, 101));
+    drop(cache);
+    assert_eq!(all(&disk.open()), 100);
+    assert_eq!(disk.damaged(), 0);
+}
+
+#[test]
+fn small_records_that_cannot_be_written_together_are_lost_together_and_nothing_else() {
+    let disk = Disk::new(64 << 20);
+    let cache = disk.open();
+    keep_together(&cache, 50, |faults| {
+        // The first one's is under way.
+        let errno = Errno::IO.raw_os_error();
+        faults.write.store(errno, Ordering::SeqCst);
+    });
+    assert_eq!((cache.len(), not_kept(&disk)), (1, 50));
+    faults(&cache).write.store(0, Ordering::SeqCst);
+    keep_until_kept(&cache, "after");
+    drop(cache);
+    let cache = disk.open();
+    assert!(read(&cache, "first", 4000).is_some() && read(&cache, "after", 60_000).is_some());
+    assert_eq!((cache.len(), disk.damaged()), (2, 0));
 }
 
 #[test]

@@ -37,10 +37,20 @@ fn keeps_until_it_is_killed() {
     };
     let cache = DiskCache::start(config, disk.counts.clone()).expect("a thread");
     disk.capacity = 0;
-    for n in 0.. {
-        let name = format!("{round}-{n}");
-        keep_now(&cache, &name, length(&name));
-        println!("kept {name}");
+    let mut all = 0..;
+    loop {
+        // Some alone, and some that are written in one go.
+        let together: Vec<usize> = all.by_ref().take(fastrand::usize(1..6)).collect();
+        let names = together.iter().map(|n| format!("{round}-{n}"));
+        let names: Vec<String> = names.collect();
+        for name in &names {
+            keep(&cache, name, length(name));
+        }
+        settle(&cache);
+        for name in names {
+            println!("kept {name}");
+        }
+        let n = together.last().copied().unwrap_or(0);
         // Some are read, so that they move to the old ring.
         let earlier = format!("{round}-{}", fastrand::usize(0..=n));
         assert!(

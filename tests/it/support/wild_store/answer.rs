@@ -166,6 +166,18 @@ impl Answer {
         }
     }
 
+    /// As if the object had been put once more, as long as it was, before this request came.
+    pub fn overwrite(&mut self) {
+        if let (Some((version, length)), Some(range)) = (self.there, self.asked.range()) {
+            self.fields.clear();
+            self.give(
+                version + 1,
+                Some(range.start..range.end.min(length)),
+                length,
+            );
+        }
+    }
+
     /// As a server does that knows no ranges.
     pub fn ignore_range(&mut self) {
         if let Some((version, length)) = self.there {
