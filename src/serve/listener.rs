@@ -34,8 +34,14 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Bytes that the kernel may hold for a slow reader (it doubles what it is told, for its own books).
+/// Bytes that the kernel may hold for a slow reader (it doubles what it is told, for its own books). More made ranges of
+/// 8 MiB dearer: 0.146 s/GB with this, 0.205 with twice as much.
 const SEND_BUFFER: u32 = 256 << 10;
+/// The same for TLS, where it is the other way round: what is encrypted at once goes out at once. Both of these made
+/// 0.22 s/GB of the 0.31 that the plain buffer and rustls' own 64 KiB cost.
+const TLS_SEND_BUFFER: u32 = 512 << 10;
+/// What rustls may hold encrypted before the kernel takes it.
+const TLS_RECORDS: usize = 256 << 10;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +79,7 @@ impl Listener {
         socket.set_reuseaddr(true)?;
         // Accepted sockets inherit it. Left to itself the kernel lets 4 MB pile up for a reader that pauses: memory,
         // and bytes that are out of reach when access is taken away.
-        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.set_send_buffer_size(send_buffer(tls.is_some()))?;
         socket.bind(address)?;
         Ok(Self::new(socket.listen(BACKLOG)?, tls))
     }
@@ -85,7 +91,7 @@ impl Listener {
     /// The system's own.
     pub fn on(socket: std::net::TcpListener, tls: Option<Arc<Tls>>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        set_socket_send_buffer_size(&socket, SEND_BUFFER as usize)?;
+        set_socket_send_buffer_size(&socket, send_buffer(tls.is_some()) as usize)?;
         Ok(Self::new(TcpListener::from_std(socket)?, tls))
     }
 
@@ -216,6 +222,10 @@ impl Listener {
     }
 }
 
+fn send_buffer(is_tls: bool) -> u32 {
+    if is_tls { TLS_SEND_BUFFER } else { SEND_BUFFER }
+}
+
 /// The client left between the kernel's queue and us; the next one may be fine (accept(2), ERRORS).
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
@@ -262,7 +272,10 @@ async fn handle<S, B>(
         }
     };
     match unless(ending, handshake).await {
-        Some(Ok(Ok(stream))) => connection::serve(stream, service, activity, &terms, &tasks).await,
+        Some(Ok(Ok(mut stream))) => {
+            stream.get_mut().1.set_buffer_limit(Some(TLS_RECORDS));
+            connection::serve(stream, service, activity, &terms, &tasks).await;
+        }
         Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
         Some(Err(_)) => tracing::debug!("a TLS handshake took too long"),
         None => {}
