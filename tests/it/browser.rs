@@ -9,15 +9,7 @@ use std::process::Command;
 use crate::cli::printed_url;
 use crate::support::eventually;
 use crate::support::garage::{is_ci, tools};
-use crate::support::process::spawn;
-
-/// Whether a program is installed.
-pub fn is_there(program: &str) -> bool {
-    let found = Command::new("sh")
-        .args(["-c", &format!("command -v {program}")])
-        .output();
-    found.is_ok_and(|output| output.status.success())
-}
+use crate::support::process::{is_there, spawn};
 
 #[tokio::test]
 async fn the_demo_plays_seeks_and_revokes_in_a_browser() {

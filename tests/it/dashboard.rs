@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::browser::is_there;
 use crate::support::eventually;
 use crate::support::garage::{is_ci, tools};
+use crate::support::process::is_there;
 use crate::support::prometheus::Prometheus;
 use site::Site;
 

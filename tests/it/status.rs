@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::browser::is_there;
 use crate::support::content::Pattern;
 use crate::support::garage::{is_ci, tools};
 use crate::support::gateway::{Gateway, Setup};
+use crate::support::process::is_there;
 use crate::support::store::{self, Store};
 use crate::support::wild_store::WildStore;
 use crate::support::{eventually, token, uri};

@@ -4,8 +4,8 @@ use std::process::Command;
 
 use super::Failures;
 use super::instance::{Instance, root};
-use crate::browser::is_there;
 use crate::support::garage::{is_ci, tools};
+use crate::support::process::is_there;
 
 /// Every kind of media, twice.
 pub async fn all(instance: &Instance, failures: &mut Failures) {

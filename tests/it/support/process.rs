@@ -11,6 +11,14 @@ use super::client::Client;
 use super::eventually;
 use super::gateway::Setup;
 
+/// Whether a program is installed.
+pub fn is_there(program: &str) -> bool {
+    let found = Command::new("sh")
+        .args(["-c", &format!("command -v {program}")])
+        .output();
+    found.is_ok_and(|output| output.status.success())
+}
+
 /// Runs the binary to its end.
 pub fn run(arguments: &[&str]) -> Output {
     let output = Command::new(env!("CARGO_BIN_EXE_lockgate"))

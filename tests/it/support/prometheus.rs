@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::client::Client;
 use super::eventually;
 use super::garage::is_ci;
-use crate::browser::is_there;
+use super::process::is_there;
 
 /// A running server; killed when dropped, and by the kernel when the test's thread ends otherwise.
 pub struct Prometheus {
