@@ -133,29 +133,9 @@ impl DiskCache {
 
     /// Keeps a chunk of an object of which storage said `meta` at `kept_at`, or does not; never waits.
     pub fn keep(&self, key: &ChunkKey, bytes: Bytes, meta: &Arc<ObjectMeta>, kept_at: SystemTime) {
-        if !bytes.is_empty() {
-            self.send(key, Some(bytes), meta, kept_at);
-        }
-    }
-
-    /// Storage said at `vouched_at` that the version of a chunk that is kept still holds: it is written again with
-    /// that, so that a restart knows. Never waits.
-    pub fn vouch(&self, key: &ChunkKey, meta: &Arc<ObjectMeta>, vouched_at: SystemTime) {
-        if self.has(key) {
-            self.send(key, None, meta, vouched_at);
-        }
-    }
-
-    fn send(
-        &self,
-        key: &ChunkKey,
-        bytes: Option<Bytes>,
-        meta: &Arc<ObjectMeta>,
-        kept_at: SystemTime,
-    ) {
-        let length = bytes.as_ref().map_or(0, Bytes::len) as u64;
+        let length = bytes.len() as u64;
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(queue) = &*queue else {
+        let (Some(queue), false) = (&*queue, length == 0) else {
             return;
         };
         let shared = &self.shared;

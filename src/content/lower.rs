@@ -89,14 +89,6 @@ impl Lower {
         }
     }
 
-    /// Notes, where a chunk is kept, that storage has vouched for its version again.
-    pub(super) fn vouch(&self, key: &ChunkKey, known: &Known) {
-        let vouched_at = SystemTime::now().checked_sub(known.vouched_at.elapsed());
-        if let (Some(disk), Some(vouched_at)) = (&self.disk, vouched_at) {
-            disk.vouch(key, &known.meta, vouched_at);
-        }
-    }
-
     /// What was known of an object when a chunk of it was kept.
     pub(super) async fn recall(&self, location: &ObjectLocation, index: u64) -> Option<Known> {
         let disk = self.disk.clone()?;
@@ -117,7 +109,6 @@ impl Lower {
             meta: Arc::new(recalled.meta),
             learned_at: vouched_at,
             vouched_at,
-            noted_at: vouched_at,
         })
     }
 

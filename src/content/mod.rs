@@ -222,8 +222,6 @@ struct Known {
     version: Arc<ObjectVersion>,
     learned_at: Instant,
     vouched_at: Instant,
-    /// When the tier below was last told.
-    noted_at: Instant,
 }
 
 impl Known {

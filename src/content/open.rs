@@ -10,22 +10,17 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::fetch::Begun;
 use super::object::{Object, Source};
 use super::outage::Trial;
-use super::plan::{self, Wanted};
+use super::plan::Wanted;
 use super::single_flight::Interest;
 use super::windows::Follower;
 use super::{Known, Shelf, Store};
 use crate::backend::retry::Tries;
 use crate::backend::{BackendError, Call, Condition, Conditional};
-use crate::cache::ChunkKey;
 use crate::object::{ObjectLocation, ObjectMeta, ObjectVersion};
 use crate::telemetry::TraceContext;
 
 /// How long a version's metadata is taken from memory, however often its validator is confirmed meanwhile.
 const METADATA_LIFE: Duration = Duration::from_secs(300);
-
-/// How far behind what is on disk may be: a chunk is written again for it, and a restart while storage is down believes
-/// in it for so much less (of `cache.stale_if_error`, an hour where nothing else is set).
-const NOTE_EVERY: Duration = Duration::from_secs(900);
 
 /// What storage said of an object.
 #[derive(Clone, Debug)]
@@ -134,11 +129,11 @@ impl Question {
             self.store.backend.head(self.call().on(condition)).await?,
             &self.known,
         ) {
-            (Conditional::Is(meta), _) => Ok(self.noted(self.vouched(meta, asked_at))),
-            (Conditional::NotModified, Some(known)) => Ok(self.noted(Known {
+            (Conditional::Is(meta), _) => Ok(self.vouched(meta, asked_at)),
+            (Conditional::NotModified, Some(known)) => Ok(Known {
                 vouched_at: asked_at,
                 ..known.clone()
-            })),
+            }),
             (Conditional::NotModified, None) => {
                 Err(BackendError::Protocol("a 304 to no condition".into()))
             }
@@ -148,39 +143,18 @@ impl Question {
     /// What storage has just said. The version keeps its identity where the validator did: its other metadata may
     /// have changed all the same.
     fn vouched(&self, meta: ObjectMeta, asked_at: Instant) -> Known {
-        let (version, noted_at) = match &self.known {
-            Some(known) if known.meta.etag == meta.etag => (known.version.clone(), known.noted_at),
-            Some(_) | None => {
-                let version = ObjectVersion {
-                    location: self.location.clone(),
-                    etag: meta.etag.clone(),
-                };
-                (Arc::new(version), asked_at)
-            }
+        let version = match &self.known {
+            Some(known) if known.meta.etag == meta.etag => known.version.clone(),
+            Some(_) | None => Arc::new(ObjectVersion {
+                location: self.location.clone(),
+                etag: meta.etag.clone(),
+            }),
         };
         Known {
             meta: Arc::new(meta),
             version,
             learned_at: asked_at,
             vouched_at: asked_at,
-            noted_at,
-        }
-    }
-
-    /// Has the tier below know, now and then, that a version still holds: after a restart its word is all there is.
-    fn noted(&self, known: Known) -> Known {
-        if known.vouched_at.duration_since(known.noted_at) < NOTE_EVERY {
-            return known;
-        }
-        let wanted = self.wanted.as_ref();
-        let key = ChunkKey {
-            version: known.version.clone(),
-            index: wanted.map_or(0, |wanted| plan::chunk_index(wanted.left.start)),
-        };
-        self.shelf.lower.vouch(&key, &known);
-        Known {
-            noted_at: known.vouched_at,
-            ..known
         }
     }
 

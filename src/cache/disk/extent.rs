@@ -214,23 +214,6 @@ impl Extent {
         head.filter(|head| head.home == self.home)
     }
 
-    /// Lends the record at a place; none where there is none that is whole.
-    ///
-    /// # Errors
-    /// The system's own.
-    pub fn lend<R>(
-        &self,
-        entry: &Entry,
-        work: impl FnOnce(Head, &[u8]) -> R,
-    ) -> io::Result<Option<R>> {
-        pages::with(record::pages(entry.length) * PAGE, |pages| {
-            self.read(entry.page, pages)?;
-            let bytes = &pages[PAGE..][..entry.length as usize];
-            let head = self.decode(pages).filter(|head| head.vouches(bytes));
-            Ok(head.map(|head| work(head, bytes)))
-        })
-    }
-
     /// Writes the index behind the last record.
     ///
     /// # Errors

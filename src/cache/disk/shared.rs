@@ -48,20 +48,14 @@ pub struct Shared {
 pub struct Waiting {
     /// Which.
     pub key: ChunkKey,
-    /// Its bytes; none: those that are there are vouched for anew.
-    pub bytes: Option<Bytes>,
+    /// Its bytes.
+    pub bytes: Bytes,
     /// What storage said of its object.
     pub meta: Arc<ObjectMeta>,
     /// When it did.
     pub kept_at: SystemTime,
     /// How often everything had been given up when it came.
     pub purges: u64,
-}
-
-impl Waiting {
-    fn length(&self) -> usize {
-        self.bytes.as_ref().map_or(0, Bytes::len)
-    }
 }
 
 impl Shared {
@@ -159,7 +153,7 @@ impl Shared {
             }
             match self.write(&batch) {
                 Ok(()) => {
-                    let lengths = batch.iter().map(|waiting| waiting.length() as u64);
+                    let lengths = batch.iter().map(|waiting| waiting.bytes.len() as u64);
                     self.queued.fetch_sub(lengths.sum(), Ordering::AcqRel);
                     if failed_at.take().is_some() {
                         tracing::info!("the disk cache is written to again");
@@ -180,7 +174,7 @@ impl Shared {
     fn let_go(&self, waiting: &Waiting) {
         self.watcher.not_kept();
         self.queued
-            .fetch_sub(waiting.length() as u64, Ordering::AcqRel);
+            .fetch_sub(waiting.bytes.len() as u64, Ordering::AcqRel);
     }
 
     fn write(&self, batch: &[Waiting]) -> io::Result<()> {
@@ -190,17 +184,15 @@ impl Shared {
         };
         let purges = self.purges.load(Ordering::Acquire);
         let mut waiting = batch.iter().filter(|waiting| waiting.purges == purges);
-        let kept = waiting.try_for_each(|waiting| match &waiting.bytes {
-            Some(bytes) => writer.keep(&Record {
+        let kept = waiting.try_for_each(|waiting| {
+            writer.keep(&Record {
                 key: &waiting.key,
                 meta: &waiting.meta,
                 kept_at: waiting.kept_at,
-                bytes,
-            }),
-            None => writer.renew(&waiting.key, &waiting.meta, waiting.kept_at),
+                bytes: &waiting.bytes,
+            })
         });
-        let flushed = writer.flush();
-        let kept = kept.and(flushed);
+        let kept = kept.and_then(|()| writer.flush());
         let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
         if kept
             .as_ref()
@@ -215,12 +207,12 @@ impl Shared {
 
 /// What waits beside the first, as much as is written in one go: nobody is waited for.
 fn batch(first: Waiting, queue: &Receiver<Waiting>) -> Vec<Waiting> {
-    let mut bytes = first.length();
+    let mut bytes = first.bytes.len();
     let mut batch = vec![first];
     while bytes < BATCH
         && let Ok(next) = queue.try_recv()
     {
-        bytes += next.length();
+        bytes += next.bytes.len();
         batch.push(next);
     }
     batch

@@ -7,15 +7,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::directory::Directory;
 use super::extent::{Entry, Extent, Found, Ring, index_pages};
 use super::index::Index;
 use super::open::{Open, Record};
+use super::pages;
 use super::record::{self, PAGE};
-use crate::cache::ChunkKey;
-use crate::object::ObjectMeta;
 
 /// Extents of a small cache: written in one go, and giving one up is no event.
 const EXTENT: u64 = 64 << 20;
@@ -122,39 +120,12 @@ impl Writer {
         if pages + index_pages(1) > self.extent_size {
             return Ok(());
         }
-        self.have_room(ring, pages)?;
+        if !self.fits(ring, pages) {
+            self.seal_up(ring)?;
+            self.make_room(1);
+            self.begin(ring)?;
+        }
         self.append(ring, |open| open.append(record))
-    }
-
-    /// Appends the record of a chunk anew, to the ring where it is, for storage has vouched for it again.
-    ///
-    /// # Errors
-    /// The system's own, from writing; what cannot be read is left to those who want it.
-    pub fn renew(
-        &mut self,
-        key: &ChunkKey,
-        meta: &ObjectMeta,
-        kept_at: SystemTime,
-    ) -> io::Result<()> {
-        let name = record::name(&key.version.location, key.index);
-        let Some((extent, entry)) = self.index.find(name) else {
-            return Ok(());
-        };
-        let (ring, pages) = (extent.ring, record::pages(entry.length));
-        let written = extent.lend(&entry, |head, bytes| {
-            if head.key != *key || head.meta.complete_length != meta.complete_length {
-                return Ok(());
-            }
-            let record = Record {
-                key,
-                meta,
-                kept_at,
-                bytes,
-            };
-            self.have_room(ring, pages)?;
-            self.append(ring, |open| open.append(&record))
-        });
-        written.ok().flatten().unwrap_or(Ok(()))
     }
 
     /// Writes what waits.
@@ -162,8 +133,7 @@ impl Writer {
     /// # Errors
     /// The system's own; what waited is given up, what was written before stays.
     pub fn flush(&mut self) -> io::Result<()> {
-        let old = self.append(Ring::Old, Open::flush);
-        self.append(Ring::Young, Open::flush).and(old)
+        self.append(Ring::Young, Open::flush)
     }
 
     /// How many bytes its files take at most.
@@ -217,21 +187,6 @@ impl Writer {
     fn fits(&self, ring: Ring, pages: usize) -> bool {
         let open = self.open[ring as usize].as_ref();
         open.is_some_and(|open| open.pages_with(1, pages) <= self.extent_size)
-    }
-
-    /// Begins another extent where the open one of a ring has no room for so many pages.
-    fn have_room(&mut self, ring: Ring, pages: usize) -> io::Result<()> {
-        if self.fits(ring, pages) {
-            return Ok(());
-        }
-        self.seal_up(ring)?;
-        self.make_room(1);
-        // What moved from one that was given up may have begun one.
-        if self.fits(ring, pages) {
-            return Ok(());
-        }
-        self.seal_up(ring)?;
-        self.begin(ring)
     }
 
     fn begin(&mut self, ring: Ring) -> io::Result<()> {
@@ -380,7 +335,12 @@ impl Writer {
 
     /// Copies a record to the old ring.
     fn move_on(&mut self, extent: &Extent, entry: &Entry) -> io::Result<()> {
-        let moved = extent.lend(entry, |head, bytes| {
+        pages::with(record::pages(entry.length) * PAGE, |pages| {
+            extent.read(entry.page, pages)?;
+            let bytes = &pages[PAGE..][..entry.length as usize];
+            let Some(head) = extent.decode(pages).filter(|head| head.vouches(bytes)) else {
+                return Ok(());
+            };
             if !self.fits(Ring::Old, record::pages(entry.length)) {
                 self.seal_up(Ring::Old)?;
                 self.begin(Ring::Old)?;
@@ -392,7 +352,6 @@ impl Writer {
                 bytes,
             };
             self.append(Ring::Old, |open| open.append(&record))
-        });
-        moved?.unwrap_or(Ok(()))
+        })
     }
 }

@@ -19,7 +19,7 @@ use crate::telemetry::Metrics;
 
 const LENGTH: u64 = 10;
 
-pub(super) struct Nobody;
+struct Nobody;
 
 impl Watcher for Nobody {
     fn evicted(&self) {}

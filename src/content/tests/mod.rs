@@ -3,7 +3,6 @@
 mod fetch;
 mod shuttled;
 mod single_flight;
-mod vouching;
 mod window;
 mod windows;
 

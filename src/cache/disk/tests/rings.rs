@@ -75,49 +75,6 @@ fn a_restart_leaves_what_is_sealed_as_it_is_and_no_small_extents_behind() {
     assert_eq!(as_it_was, before.len() - 1, "all but the newest");
 }
 
-#[test]
-fn a_record_that_is_vouched_for_again_says_so_after_a_restart_and_stays_in_its_ring() {
-    let disk = Disk::new(8 << 20);
-    let cache = disk.open();
-    let again = kept_at() + Duration::from_secs(900);
-    let vouch = |cache: &DiskCache, name: &str, length: u64| {
-        let (key, meta) = described(name, 0, length);
-        cache.vouch(&key, &Arc::new(meta), again);
-        // What comes after it is written after it.
-        keep_now(cache, "after", 10);
-    };
-    let ring = |cache: &DiskCache, name: &str| {
-        let (key, _) = described(name, 0, 60_000);
-        let place = cache.place(&key.version.location, 0).expect("kept");
-        place.extent.ring
-    };
-    keep_now(&cache, "old", 60_000);
-    for n in 0..300 {
-        assert!(read(&cache, "old", 60_000).is_some());
-        keep_now(&cache, &format!("once{n}"), 60_000);
-    }
-    keep_now(&cache, "young", 60_000);
-    for (name, length) in [
-        ("old", 60_000),
-        ("young", 60_000),
-        ("young", 70_000),
-        ("nobody", 5),
-    ] {
-        vouch(&cache, name, length);
-    }
-    let rings = || (ring(&cache, "old"), ring(&cache, "young"));
-    assert_eq!(rings(), (extent::Ring::Old, extent::Ring::Young));
-    drop(cache);
-    let cache = disk.open();
-    for name in ["old", "young"] {
-        let recalled = recall(&cache, &described(name, 0, 60_000).0).expect("kept");
-        assert_eq!(recalled.kept_at, again, "{name}");
-        assert!(read(&cache, name, 60_000) == Some(bytes(name, 60_000)));
-    }
-    assert!(!cache.has(&described("nobody", 0, 5).0));
-    assert!(disk.size() <= disk.capacity && disk.damaged() == 0);
-}
-
 const OBJECTS: usize = 3_000;
 const LENGTH: usize = 4_000;
 
