@@ -99,7 +99,8 @@ impl<B> Hedged<B> {
         if error.is_transient() {
             let calm = error.retry_after().unwrap_or_default().max(CALM);
             let until = self.strained_until.lock();
-            *until.unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + calm);
+            let mut until = until.unwrap_or_else(PoisonError::into_inner);
+            *until = (*until).max(Some(Instant::now() + calm));
         }
     }
 
@@ -134,11 +135,11 @@ impl<B: Backend> Hedged<B> {
             biased;
             answer = &mut first => match self.is_settled(&answer) {
                 true => (answer, false),
-                false => (second.await, true),
+                false => (or_longer_pause(second.await, answer), true),
             },
             answer = &mut second => match self.is_settled(&answer) {
                 true => (answer, true),
-                false => (first.await, false),
+                false => (or_longer_pause(first.await, answer), false),
             },
         };
         if is_second && answer.is_ok() {
@@ -146,6 +147,16 @@ impl<B: Backend> Hedged<B> {
         }
         answer
     }
+}
+
+/// What came of the last, or of the one before where both failed and that asks for more patience.
+fn or_longer_pause(last: Answer, before: Answer) -> Answer {
+    match (&last, &before) {
+        (Err(last), Err(before))
+            if last.is_transient() && before.retry_after() > last.retry_after() => {}
+        _ => return last,
+    }
+    before
 }
 
 #[async_trait]

@@ -1,16 +1,18 @@
-//! Credentials that end: had when first needed, renewed ahead of their end, by one request for all.
+//! Credentials that end: had when first needed, renewed ahead of their end, by one request for all. A renewal goes on
+//! when the request that began it is given up.
 //!
 //! While a renewal fails the old ones serve until their end; after it, whoever asks gets the error. A source that gave
 //! some and refuses now is [`BackendError::CredentialsRefused`]: no mistake of the configuration, as a first refusal is,
 //! and no outage, in which what is cached would go on being served. Knows no provider.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::BackendError;
 
@@ -45,13 +47,23 @@ pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// Credentials in force.
 pub struct Renewing<T> {
-    issuer: Box<dyn Issuer<T>>,
-    held: ArcSwapOption<Held<T>>,
-    last_failure: Mutex<Option<(SystemTime, BackendError)>>,
-    /// Whether there ever were any: a refusal then is news, and no mistake of the configuration.
-    were_had: AtomicBool,
+    shared: Arc<Shared<T>>,
+    last_failure: Arc<Mutex<LastFailure>>,
+    /// Ends with this.
+    renewal: std::sync::Mutex<Option<AbortOnDropHandle<()>>>,
     clock: Clock,
 }
+
+/// What a renewal needs, too.
+struct Shared<T> {
+    issuer: Box<dyn Issuer<T>>,
+    held: ArcSwapOption<Held<T>>,
+    /// Whether there ever were any: a refusal then is news, and no mistake of the configuration.
+    were_had: AtomicBool,
+}
+
+/// Who holds it renews.
+type LastFailure = Option<(SystemTime, BackendError)>;
 
 struct Held<T> {
     value: Arc<T>,
@@ -59,7 +71,7 @@ struct Held<T> {
     renew_at: Option<SystemTime>,
 }
 
-impl<T: Send + Sync> Renewing<T> {
+impl<T: Send + Sync + 'static> Renewing<T> {
     /// Asks nobody until the first request wants credentials.
     pub fn new(issuer: impl Issuer<T> + 'static) -> Self {
         Self::with_clock(issuer, Arc::new(SystemTime::now))
@@ -68,10 +80,13 @@ impl<T: Send + Sync> Renewing<T> {
     /// With another clock than the system's.
     pub fn with_clock(issuer: impl Issuer<T> + 'static, clock: Clock) -> Self {
         Self {
-            issuer: Box::new(issuer),
-            held: ArcSwapOption::empty(),
-            last_failure: Mutex::new(None),
-            were_had: AtomicBool::new(false),
+            shared: Arc::new(Shared {
+                issuer: Box::new(issuer),
+                held: ArcSwapOption::empty(),
+                were_had: AtomicBool::new(false),
+            }),
+            last_failure: Arc::default(),
+            renewal: std::sync::Mutex::default(),
             clock,
         }
     }
@@ -84,11 +99,12 @@ impl<T: Send + Sync> Renewing<T> {
         {
             return Ok(held.value.clone());
         }
-        let mut last_failure = match (&serving, self.last_failure.try_lock()) {
+        let turn = self.last_failure.clone();
+        let last_failure = match (&serving, turn.clone().try_lock_owned()) {
             (_, Ok(turn)) => turn,
             // Somebody renews, and nobody needs to wait for it yet.
             (Some(held), Err(_)) => return Ok(held.value.clone()),
-            (None, Err(_)) => self.last_failure.lock().await,
+            (None, Err(_)) => turn.lock_owned().await,
         };
         // What happened while this request waited for its turn.
         let now = (self.clock)();
@@ -104,6 +120,73 @@ impl<T: Send + Sync> Renewing<T> {
                 }
             }
         }
+        self.renew(last_failure, serving, now).await
+    }
+
+    /// Has them renewed, whether or not the caller waits for it.
+    async fn renew(
+        &self,
+        mut turn: OwnedMutexGuard<LastFailure>,
+        serving: Option<Arc<Held<T>>>,
+        now: SystemTime,
+    ) -> Result<Arc<T>, BackendError> {
+        let (tell, told) = oneshot::channel();
+        let shared = self.shared.clone();
+        let renewal = tokio::spawn(async move {
+            let renewed = shared.renew(&mut turn, now).await;
+            let value =
+                renewed.or_else(|error| serving.map(|held| held.value.clone()).ok_or(error));
+            // Nobody may want to know any more.
+            let _ = tell.send(value);
+        });
+        // The one before has ended: it had the turn.
+        let kept = self.renewal.lock();
+        *kept.unwrap_or_else(PoisonError::into_inner) = Some(AbortOnDropHandle::new(renewal));
+        told.await
+            .unwrap_or_else(|_| Err(BackendError::Unavailable("the renewal was given up".into())))
+    }
+
+    /// The end of the credentials in force, where they have one.
+    pub fn ends_at(&self) -> Option<SystemTime> {
+        self.shared
+            .held
+            .load()
+            .as_ref()
+            .and_then(|held| held.ends_at)
+    }
+
+    /// Forgets the credentials in force: storage has refused them before their end.
+    pub fn forget(&self) {
+        self.shared.held.store(None);
+    }
+
+    /// Forgets these credentials and no newer ones: storage has refused them before their end, and of the requests
+    /// that it refused another may have had them renewed already.
+    pub fn forget_refused(&self, refused: &Arc<T>) {
+        let held = self.shared.held.load();
+        if held
+            .as_ref()
+            .is_some_and(|held| Arc::ptr_eq(&held.value, refused))
+        {
+            self.shared.held.compare_and_swap(&held, None);
+        }
+    }
+
+    fn serving(&self) -> Option<Arc<Held<T>>> {
+        let now = (self.clock)();
+        self.shared
+            .held
+            .load_full()
+            .filter(|held| held.ends_at.is_none_or(|end| end > now))
+    }
+}
+
+impl<T> Shared<T> {
+    async fn renew(
+        &self,
+        last_failure: &mut LastFailure,
+        now: SystemTime,
+    ) -> Result<Arc<T>, BackendError> {
         match self.issuer.issue().await {
             Ok(lease) => {
                 *last_failure = None;
@@ -121,38 +204,9 @@ impl<T: Send + Sync> Renewing<T> {
                     error => error,
                 };
                 *last_failure = Some((now, error.clone()));
-                serving.map(|held| held.value.clone()).ok_or(error)
+                Err(error)
             }
         }
-    }
-
-    /// The end of the credentials in force, where they have one.
-    pub fn ends_at(&self) -> Option<SystemTime> {
-        self.held.load().as_ref().and_then(|held| held.ends_at)
-    }
-
-    /// Forgets the credentials in force: storage has refused them before their end.
-    pub fn forget(&self) {
-        self.held.store(None);
-    }
-
-    /// Forgets these credentials and no newer ones: storage has refused them before their end, and of the requests
-    /// that it refused another may have had them renewed already.
-    pub fn forget_refused(&self, refused: &Arc<T>) {
-        let held = self.held.load();
-        if held
-            .as_ref()
-            .is_some_and(|held| Arc::ptr_eq(&held.value, refused))
-        {
-            self.held.compare_and_swap(&held, None);
-        }
-    }
-
-    fn serving(&self) -> Option<Arc<Held<T>>> {
-        let now = (self.clock)();
-        self.held
-            .load_full()
-            .filter(|held| held.ends_at.is_none_or(|end| end > now))
     }
 }
 
@@ -235,6 +289,22 @@ mod tests {
         let ask = || rig.renewing.current();
         let had = futures_util::future::join_all((0..100).map(|_| ask())).await;
         assert!(had.iter().all(|had| **had.as_ref().unwrap() == 0));
+        assert_eq!(rig.issued.load(Ordering::SeqCst), 1);
+    }
+
+    /// A request that is sent twice gives up the slower one, which may be the one that renews.
+    #[tokio::test]
+    async fn a_renewal_goes_on_when_whoever_began_it_has_left() {
+        let rig = rig();
+        {
+            let mut asked = std::pin::pin!(rig.renewing.current());
+            assert!(futures_util::poll!(&mut asked).is_pending());
+        }
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(rig.issued.load(Ordering::SeqCst), 1);
+        assert_eq!(*rig.renewing.current().await.unwrap(), 0);
         assert_eq!(rig.issued.load(Ordering::SeqCst), 1);
     }
 

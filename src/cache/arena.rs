@@ -1,8 +1,8 @@
 //! Memory that chunks are kept in: one anonymous mapping, cut into slots that are filled once and read by many.
 //!
-//! Taken from the system two megabytes at a time as they are first needed, as huge pages where those come cheap, and
-//! never given back: what a chunk leaves the next one is filled into, without a page fault. The one room with `unsafe` in
-//! it: the mapping, the slices of it, and writing behind them.
+//! Taken from the system two megabytes at a time as they are needed, as huge pages where those come cheap, and hardly
+//! given back: what a chunk leaves the next one is filled into, without a page fault. The one room with `unsafe` in it:
+//! the mapping, the slices of it, and writing behind them.
 
 #![allow(
     unsafe_code,
@@ -21,12 +21,13 @@ use bytes::Bytes;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 use paging::{Pages, Paging};
-use slots::{BLOCK, Place, Slots};
+use slots::{BLOCK, MAX_SLOT, Place, Slots};
 
 /// Shorter, what a slot costs beside its bytes would count.
 pub const MIN_SLOT: usize = 16 << 10;
-/// What is taken from the system at once: a huge page of most machines.
-const REGION: usize = 2 << 20;
+/// What nobody has and is memory all the same, at most: an eighth of all, and no more than this. It is for the chunks that
+/// come next; without a bound, a cache of videos that becomes one of thumbnails would hold the memory of both.
+const SPARE: usize = 64 << 20;
 
 /// The memory, and who has what of it.
 pub struct Arena {
@@ -66,18 +67,20 @@ impl Arena {
         }
         Ok(Arc::new(Self {
             map: Map::new(blocks * BLOCK)?,
-            slots: Mutex::new(Slots::new(blocks)),
+            slots: Mutex::new(Slots::new(blocks, SPARE.min(blocks * BLOCK / 8))),
             paging: Mutex::new(Paging::default()),
         }))
     }
 
     /// A place for up to `length` bytes; none where there is no room, or it would not be worth it.
     pub fn slot(self: &Arc<Self>, length: usize) -> Option<Filling> {
-        if !(MIN_SLOT..=BLOCK).contains(&length) {
+        if !(MIN_SLOT..=MAX_SLOT).contains(&length) {
             return None;
         }
-        let place = self.slots().take(length)?;
-        self.page_in(place);
+        let (place, is_new) = self.slots().take(length)?;
+        if is_new {
+            self.page_in(place.block);
+        }
         let slot = Arc::new(Slot {
             arena: Arc::clone(self),
             place,
@@ -96,17 +99,23 @@ impl Arena {
         (base..base + self.map.length).contains(&at)
     }
 
-    /// Takes the slot's region from the system, where nobody has yet: at once, which costs a fraction of taking it fault
-    /// by fault.
-    fn page_in(&self, place: Place) {
-        let region = place.offset() / REGION;
-        // Who is second fills in what the first one is still taking: the system sorts that out.
-        let Some(pages) = self.paging().take(region) else {
-            return;
-        };
+    /// Takes a block from the system at once, which costs a fraction of taking it fault by fault. Who has another slot of
+    /// it may fill that meanwhile: the system sorts that out.
+    fn page_in(&self, block: usize) {
+        let pages = self.paging().next();
         let begun = Instant::now();
-        self.map.page_in(region * REGION, pages);
+        self.map.page_in(block * BLOCK, pages);
         self.paging().took(pages, begun.elapsed());
+    }
+
+    fn give_back(&self, place: Place) {
+        let mut next = self.slots().give_back(place);
+        while let Some(surplus) = next {
+            let (offset, length) = surplus.extent();
+            // SAFETY: it was the slot's, or is a block without one in use, and is in nobody's reach until it is `gone`.
+            unsafe { self.map.let_go(offset, length) };
+            next = self.slots().gone(surplus);
+        }
     }
 
     fn paging(&self) -> MutexGuard<'_, Paging> {
@@ -160,7 +169,7 @@ impl AsRef<[u8]> for Filled {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.arena.slots().give_back(self.place);
+        self.arena.give_back(self.place);
     }
 }
 
@@ -168,9 +177,9 @@ impl Drop for Slot {
 ///
 /// Sound because: it lives as long as `self`; slices are made of filled bytes alone, those are written once, by the slot's
 /// one `Filling`, before any slice of them is made (it goes on writing behind them and never in them, through a pointer),
-/// and are written again only when the slot and with it its last slice is gone: each slice holds the slot.
+/// and are written again, or given back to the system, only when the slot and with it its last slice is gone: each slice holds the slot.
 struct Map {
-    /// Where the first region begins, at a multiple of its length.
+    /// Where the first block begins, at a multiple of its length.
     base: NonNull<u8>,
     length: usize,
     /// What was mapped: more, so that such a multiple lies in it.
@@ -185,7 +194,7 @@ unsafe impl Sync for Map {}
 impl Map {
     fn new(length: usize) -> io::Result<Self> {
         let too_long = || io::Error::other("longer than addresses go");
-        let asked = length.checked_add(REGION).ok_or_else(too_long)?;
+        let asked = length.checked_add(BLOCK).ok_or_else(too_long)?;
         // SAFETY: a new mapping at an address that the kernel chooses.
         let mapped = unsafe {
             mmap_anonymous(
@@ -197,7 +206,7 @@ impl Map {
         };
         let mapped: NonNull<u8> =
             NonNull::new(mapped.cast()).ok_or_else(|| io::Error::other("mapped nowhere"))?;
-        let before = mapped.as_ptr().align_offset(REGION);
+        let before = mapped.as_ptr().align_offset(BLOCK);
         // SAFETY: `before` is less than a region, by which what was mapped is longer than `length`.
         let base = unsafe { mapped.add(before) };
         Ok(Self {
@@ -207,9 +216,9 @@ impl Map {
         })
     }
 
-    /// Takes a region from the system, which would do it by itself, page by page, as it is written to.
+    /// Takes a block from the system, which would do it by itself, page by page, as it is written to.
     fn page_in(&self, offset: usize, pages: Pages) {
-        let length = REGION.min(self.length - offset);
+        let length = BLOCK.min(self.length - offset);
         let advice = match pages {
             Pages::Huge => Advice::LinuxHugepage,
             Pages::Small => Advice::LinuxNoHugepage,
@@ -222,6 +231,22 @@ impl Map {
                 // A kernel that cannot (madvise(2): 5.14, and without huge pages) does without.
                 tracing::trace!(%error, "memory is not taken ahead");
             }
+        }
+    }
+
+    /// Gives memory back to the system.
+    ///
+    /// # Safety
+    /// No slice of it lives, and nobody writes to it.
+    unsafe fn let_go(&self, offset: usize, length: usize) {
+        self.check(offset, length);
+        // SAFETY: within the mapping, by the line above; what was there is of no interest, by this function's terms.
+        let gone = unsafe {
+            let from = self.base.as_ptr().add(offset);
+            madvise(from.cast(), length, Advice::LinuxDontNeed)
+        };
+        if let Err(error) = gone {
+            tracing::debug!(%error, "memory that is not needed is kept");
         }
     }
 

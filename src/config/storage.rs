@@ -22,8 +22,9 @@ use crate::backend::config::{BackendConfig, Hedge, LocalConfig, S3Config, Static
 use crate::ids::StorageId;
 use crate::project::Delivery;
 
-/// At once would be a second request for each, and past a minute nobody waits any more.
-const HEDGE_AFTER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
+/// At once would be a second request for each; and what takes longer is not slow but ill: the first request, which is
+/// given up after ten seconds, is to be outlasted by little.
+const HEDGE_AFTER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(5);
 
 pub fn storages(
     reader: &mut Reader<'_>,
@@ -110,7 +111,7 @@ fn hedge(reader: &mut Reader<'_>, at: &str, common: &raw::StorageCommon) -> Opti
     }
     match units::parse_duration(written) {
         Ok(after) if HEDGE_AFTER.contains(&after) => return Some(Hedge::After(after)),
-        Ok(_) => reader.problem(&at, "is no time to wait for storage: 1ms to 1m"),
+        Ok(_) => reader.problem(&at, "is no time to wait for storage: 1ms to 5s"),
         Err(_) => reader.problem(&at, "is neither \"p95\" nor a duration like \"200ms\""),
     }
     None

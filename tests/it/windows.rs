@@ -142,9 +142,10 @@ async fn what_is_read_ahead_is_cancelled_when_its_reader_leaves() {
     store.generate("media", "a.mp4", CONTENT, 64 * MIB);
     store.hold_bodies_after(512 * KIB);
     let reader = begin(&gateway, 0, 512 * KIB).await;
-    // The second window is asked for, brings half of what it is to, and stands there.
+    // The second window is asked for, brings half of what it is to, and stands there. Where the sockets took that half,
+    // the third one does as well.
     eventually("it is read ahead", async || {
-        (store.bytes_sent() == MIB).then_some(())
+        (store.bytes_sent() >= MIB).then_some(())
     })
     .await;
     assert_eq!(asked(&store)[..2], [0..512 * KIB, 512 * KIB..1536 * KIB]);

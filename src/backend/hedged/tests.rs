@@ -253,3 +253,30 @@ async fn what_storage_decides_is_no_less_its_word_for_coming_second() {
     assert!(matches!(get(&hedged).await, Err(BackendError::Changed)));
     assert_eq!(storage.under_way(), 0);
 }
+
+/// An outage that storage says lasts a minute is not made shorter by who says nothing of it.
+#[tokio::test]
+async fn the_longest_pause_that_storage_asks_for_holds() {
+    let minute = BackendError::Throttled {
+        said: "slow down".into(),
+        retry_after: Some(Duration::from_secs(60)),
+    };
+    let (storage, backend) = hedged(1);
+    let (first, second) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    storage.then([
+        Step::Fail(minute, first.clone()),
+        Step::Fail(BackendError::Unavailable("503".into()), second.clone()),
+    ]);
+    let let_them = async {
+        while storage.count() < 2 {
+            tokio::task::yield_now().await;
+        }
+        first.add_permits(1);
+        second.add_permits(1);
+    };
+    let (answer, ()) = tokio::join!(get(&backend), let_them);
+    let asked_for = answer.unwrap_err().retry_after();
+    assert_eq!(asked_for, Some(Duration::from_secs(60)));
+    let until = backend.strained_until.lock().unwrap().unwrap();
+    assert!(until > Instant::now() + CALM + CALM);
+}

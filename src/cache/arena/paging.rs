@@ -18,11 +18,9 @@ pub(super) enum Pages {
     Small,
 }
 
-/// What was taken, and how that went.
+/// How that went so far.
 #[derive(Debug)]
 pub(super) struct Paging {
-    /// Regions are taken in their order: so many are.
-    taken: usize,
     /// So many more in small pages.
     small: u32,
     pause: u32,
@@ -31,7 +29,6 @@ pub(super) struct Paging {
 impl Default for Paging {
     fn default() -> Self {
         Self {
-            taken: 0,
             small: 0,
             pause: LEAST_PAUSE,
         }
@@ -39,17 +36,13 @@ impl Default for Paging {
 }
 
 impl Paging {
-    /// How to take this region; none where it was taken before.
-    pub(super) fn take(&mut self, region: usize) -> Option<Pages> {
-        if region < self.taken {
-            return None;
-        }
-        self.taken = region + 1;
+    /// How to take the next region.
+    pub(super) fn next(&mut self) -> Pages {
         let Some(small) = self.small.checked_sub(1) else {
-            return Some(Pages::Huge);
+            return Pages::Huge;
         };
         self.small = small;
-        Some(Pages::Small)
+        Pages::Small
     }
 
     /// Told how long it took.
@@ -72,22 +65,12 @@ mod tests {
 
     /// How many of the next regions are taken in small pages, each huge one in `time`.
     fn small(paging: &mut Paging, regions: usize, time: Duration) -> usize {
-        let first = paging.taken;
-        let taken = (first..first + regions).map(|region| {
-            let pages = paging.take(region).expect("a new one");
+        let taken = (0..regions).map(|_| {
+            let pages = paging.next();
             paging.took(pages, time);
             pages
         });
         taken.filter(|&pages| pages == Pages::Small).count()
-    }
-
-    #[test]
-    fn a_region_is_taken_once() {
-        let mut paging = Paging::default();
-        assert_eq!(paging.take(0), Some(Pages::Huge));
-        assert_eq!(paging.take(0), None);
-        assert_eq!(paging.take(1), Some(Pages::Huge));
-        assert_eq!(paging.take(0), None);
     }
 
     #[test]

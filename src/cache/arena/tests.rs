@@ -32,7 +32,8 @@ fn what_was_filled_in_is_read_and_stays_while_anybody_holds_a_part_of_it() {
 
 #[test]
 fn what_is_filled_in_is_read_and_keeps_its_slot_while_the_rest_is_still_to_come() {
-    let arena = Arena::new(1 << 20).expect("an arena");
+    let arena = Arena::new(2 << 20).expect("an arena");
+    let _other = arena.slot(1 << 20).expect("room");
     let mut filling = arena.slot(1 << 20).expect("room");
     filling.push(b"abc");
     let begin = filling.filled();
@@ -64,28 +65,62 @@ fn a_slot_that_comes_back_is_filled_again_and_no_new_memory_is_taken() {
     }
 }
 
+/// What lies beside it in memory of the same kind may be counted with it.
+const NEIGHBOURS: usize = BLOCK / 2;
+
+/// Bytes of it that are memory (proc(5), smaps).
+fn resident(arena: &Arena) -> usize {
+    let begin = arena.map.base.as_ptr() as usize;
+    let mut inside = false;
+    let mut bytes = 0;
+    for line in std::fs::read_to_string("/proc/self/smaps")
+        .expect("the kernel's own")
+        .lines()
+    {
+        let first = line.split_whitespace().next().expect("a word");
+        let range = first.split_once('-');
+        if let Some(Ok(from)) = range.map(|(from, _)| usize::from_str_radix(from, 16)) {
+            inside = (begin..begin + arena.map.length).contains(&from);
+        } else if inside && first == "Rss:" {
+            let kib = line.split_whitespace().nth(1).expect("a number");
+            bytes += kib.parse::<usize>().expect("KiB") << 10;
+        }
+    }
+    bytes
+}
+
 #[test]
-fn memory_is_taken_in_whole_regions_as_it_is_needed_and_an_odd_end_is_of_use_too() {
-    let arena = Arena::new((64 << 20) + BLOCK as u64).expect("an arena");
-    let resident = || {
-        let statm = std::fs::read_to_string("/proc/self/smaps").expect("the kernel's own");
-        let begin = format!("{:x}-", arena.map.base.as_ptr() as usize);
-        let mapping = statm.split(&begin).nth(1).expect("the mapping");
-        let line = mapping.lines().find(|line| line.starts_with("Rss:"));
-        let words = line.and_then(|line| line.split_whitespace().nth(1));
-        words
-            .and_then(|kib| kib.parse::<usize>().ok())
-            .expect("KiB")
-            << 10
-    };
-    let bytes = filled(&arena, 1, 20_000);
-    assert!(resident() >= REGION);
-    let all: Vec<_> = std::iter::from_fn(|| {
-        let mut filling = arena.slot(BLOCK)?;
-        filling.push(&[7; BLOCK]);
+fn memory_is_taken_as_it_is_needed_and_little_more_than_is_in_use_is_kept() {
+    let arena = Arena::new(64 << 20).expect("an arena");
+    assert!(resident(&arena) < NEIGHBOURS);
+    let chunk = 256 << 10;
+    let fill = |byte| {
+        let mut filling = arena.slot(chunk)?;
+        filling.push(&vec![byte; chunk]);
         Some(filling.filled())
-    })
-    .collect();
-    assert_eq!(all.len(), 64);
-    drop((bytes, all));
+    };
+    let first = fill(9).expect("room");
+    assert!(resident(&arena) < BLOCK + NEIGHBOURS);
+    let mut all: Vec<_> = std::iter::from_fn(|| fill(7)).collect();
+    assert_eq!(all.len(), (64 << 20) / chunk - 1);
+    assert!(resident(&arena) >= 64 << 20);
+    // One is left in each block.
+    let in_a_block = BLOCK / chunk;
+    let mut number = 0;
+    all.retain(|_| {
+        number += 1;
+        number % in_a_block == 0
+    });
+    let in_use = (all.len() + 1) * chunk;
+    assert!(
+        resident(&arena) <= in_use + (64 << 20) / 8 + NEIGHBOURS,
+        "{}",
+        resident(&arena)
+    );
+    assert!(first.iter().all(|&it| it == 9) && all.iter().flatten().all(|&it| it == 7));
+    // What was given back to the system is filled again.
+    let again: Vec<_> = std::iter::from_fn(|| fill(5)).collect();
+    assert_eq!(again.len(), (64 << 20) / chunk - 1 - all.len());
+    assert!(again.iter().flatten().all(|&it| it == 5));
+    assert!(all.iter().flatten().all(|&it| it == 7));
 }

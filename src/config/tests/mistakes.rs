@@ -85,7 +85,7 @@ const MISTAKES: &[Mistake] = &[
     ("kind = \"s3\"", "kind = \"s3\"\npattern = \"(\"", 15, "storage[0].pattern", "regular expression"),
     ("kind = \"s3\"", "kind = \"s3\"\npresign_expiry = \"8d\"", 15, "storage[0].presign_expiry", "1s to 7d"),
     ("kind = \"s3\"", "kind = \"s3\"\nhedge = \"p50\"", 15, "storage[0].hedge", "neither \"p95\" nor"),
-    ("kind = \"s3\"", "kind = \"s3\"\nhedge = \"0\"", 15, "storage[0].hedge", "1ms to 1m"),
+    ("kind = \"s3\"", "kind = \"s3\"\nhedge = \"0\"", 15, "storage[0].hedge", "1ms to 5s"),
     ("[[storage]]", "[[storage]]\nid = \"l\"\nkind = \"local\"\nroot = \"m\"\nhedge = \"p95\"\n[[storage]]", 16, "storage[0].hedge", "over HTTP"),
     ("kind = \"s3\"", "kind = \"s3\"\ndelivery = \"direct\"", 15, "storage[0].delivery", "`redirect`"),
     ("kind = \"s3\"", "kind = \"s3\"\nendpoint = \"127.0.0.1:9000\"", 15, "storage[0].endpoint", "http://"),

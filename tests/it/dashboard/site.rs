@@ -39,6 +39,13 @@ pub struct Site {
     _disks: [TempDir; 2],
 }
 
+/// When a storage goes down.
+const DOWN: f64 = 0.55;
+
+fn sealed(n: u64, annotator: u64) -> String {
+    format!("media/sealed/{}.mp4", (n * 7 + annotator) % SEALED)
+}
+
 impl Site {
     pub async fn start() -> Self {
         let (store, vault) = (Store::start().await, WildStore::start().await);
@@ -78,23 +85,35 @@ impl Site {
         REPLICAS.into_iter().zip(addresses).collect()
     }
 
-    /// What annotators do, without end: `work` says how much of its time has passed, from 0 to 1 and beyond.
-    pub async fn at_work(&self, work: impl Fn() -> f64) {
+    /// What annotators do, without end: `work` says how much of its time has passed, from 0 to 1 and beyond. A storage is
+    /// down from the middle of it `until` then.
+    pub async fn at_work(&self, work: impl Fn() -> f64, until: f64) {
         let annotators = (0..4).map(|annotator| self.annotate(annotator, &work));
-        tokio::join!(join_all(annotators), self.storage_comes_and_goes(&work));
+        let storage = self.storage_comes_and_goes(&work, until);
+        tokio::join!(join_all(annotators), storage);
     }
 
     async fn annotate(&self, annotator: u64, work: &impl Fn() -> f64) {
         for n in 0.. {
             self.round(annotator, n).await;
+            if work() >= DOWN {
+                let sealed = uri::project("1", &format!("s3://{}", sealed(n, annotator)));
+                let replica = &self.replicas[(annotator % 2) as usize];
+                replica
+                    .client()
+                    .get(sealed)
+                    .bearer(&self.anna)
+                    .answer()
+                    .await;
+            }
             let busy = 1.0 + (work() * 9.0).sin();
             tokio::time::sleep(Duration::from_millis(100 + (busy * 150.0) as u64)).await;
         }
     }
 
-    async fn storage_comes_and_goes(&self, work: &impl Fn() -> f64) {
+    async fn storage_comes_and_goes(&self, work: &impl Fn() -> f64, until: f64) {
         loop {
-            self.vault.set_down((0.55..0.8).contains(&work()));
+            self.vault.set_down((DOWN..until).contains(&work()));
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -117,7 +136,7 @@ impl Site {
             }
         }
         let part = anna(file(n)).range("bytes=1000-99999");
-        let sealed = format!("media/sealed/{}.mp4", (n * 7 + annotator) % SEALED);
+        let sealed = sealed(n, annotator);
         let other = match n % 6 {
             0 => anna(at(&sealed)),
             1 => nobody(file(n)).bearer(&self.eve),

@@ -11,6 +11,9 @@ use crate::support::gateway::Setup;
 use crate::support::process::Serving;
 use crate::support::store::Store;
 
+/// What a log says of a disk that is passed by.
+const SLOW: &str = "the disk cache is slow to read";
+
 /// A port that stays this test's: bound and not listened at, so that a process can be stopped and started again there
 /// and nobody else is given it meanwhile (both sides set SO_REUSEADDR).
 pub struct Place {
@@ -38,7 +41,7 @@ pub struct Replica {
     pub admin: Place,
     disk: TempDir,
     /// A read of its disk took so long that storage was asked instead.
-    pub disk_was_slow: bool,
+    disk_was_slow: bool,
     pub serving: Serving,
 }
 
@@ -62,8 +65,13 @@ impl Replica {
         assert_eq!(self.serving.ended().await.code(), Some(0));
         let log = self.serving.written("stderr");
         assert!(log.contains("\"cut\":0"), "bodies were cut: {log}");
-        self.disk_was_slow |= log.contains("the disk cache is slow to read");
+        self.disk_was_slow |= log.contains(SLOW);
         self.serving = serve(store, &self.listen, &self.admin, &self.disk).await;
+    }
+
+    /// Whether its disk ever took so long for a read that it was passed by.
+    pub fn disk_was_slow(&self) -> bool {
+        self.disk_was_slow || self.serving.written("stderr").contains(SLOW)
     }
 
     /// Which of the requests it answered, by their trace.

@@ -160,7 +160,7 @@ async fn each_replica_is_started_again_in_its_turn(kind: Kind) {
     assert!(videos > 0, "no long body ran");
     // Each had read all of it before, and its memory was emptied by its restart. A disk that took a second for a read
     // is passed by, and that is no fault of the restart.
-    let disk_was_slow = fleet.replicas.iter().any(|it| it.disk_was_slow);
+    let disk_was_slow = fleet.replicas.iter().any(Replica::disk_was_slow);
     assert!(
         fetched == 0 || disk_was_slow,
         "{fetched} bytes were asked of storage again"

@@ -70,7 +70,10 @@ async fn who_leaves_before_the_answer_leaves_neither_a_question_nor_a_connection
         // Not remembered, so that it wants the connection that was in use.
         assert_eq!(on_task(&gateway, subject, task, key).await, 200);
     }
-    assert_eq!(asking(&client).await.len(), 1);
+    eventually("who was cancelled is gone", async || {
+        (asking(&client).await.len() == 1).then_some(())
+    })
+    .await;
     let log = postgres.log();
     let cancelled = log.matches("canceling statement due to user request");
     assert_eq!(cancelled.count(), 3, "{log}");

@@ -98,7 +98,7 @@ async fn a_list_that_breaks_off_ends_the_run_and_is_said() {
     store.hold();
     let breaking = async {
         let client = postgres.client("lockgate").await;
-        let sql = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'fetch % from named'";
+        let sql = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'fetch % from named' and state = 'idle'";
         eventually("the first page is being read", async || {
             client.query_opt(sql, &[]).await.expect("it says")
         })
