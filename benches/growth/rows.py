@@ -214,11 +214,14 @@ def connections(bench: Bench, number: int) -> dict[str, float]:
     before, kernel = server.memory(), tcp_memory()
     with bench.client.loading(server, connections=number, **image, count=number) as idle:
         # Each has asked once, and is kept alive.
-        held = idle.go()
+        idle.go()
+        # And has come to rest: within seconds a connection gives back what it needs between two requests only.
+        time.sleep(5)
+        held = server.memory()
         asked = bench.client.measure(server, connections=16, **image, seconds=bench.seconds)
         kernel = tcp_memory() - kernel
     return {
-        "image of 100 KB meanwhile, µs": asked.per_request, "memory beyond none, MB": held.memory - before,
+        "image of 100 KB meanwhile, µs": asked.per_request, "memory beyond none, MB": held - before,
         "kernel's TCP memory, MB": kernel,
     }
 
