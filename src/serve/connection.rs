@@ -13,8 +13,6 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,18 +25,9 @@ use super::rare::{Rare, unless};
 use super::request::RequestError;
 use super::rest::{self, Home};
 use super::screen::{Screen, Seen};
+use super::spoken::Spoken;
 use super::watch::{Activity, InFlight, Timeouts, Verdict, Watch};
 
-/// The longest head: cookies and a token of 8 KiB, a URI of 8 KiB, and room. Also how much of a body waits in hyper
-/// before the socket takes it: past it a body is not asked for its next frame.
-const MAX_HEAD: usize = 64 << 10;
-/// Streams of one HTTP/2 connection: what RFC 9113 §6.5.2 calls a sensible minimum; a gallery asks for fewer at once.
-const MAX_STREAMS: u32 = 100;
-/// What one HTTP/2 stream may have waiting: a socket buffer's worth, so that a paused reader holds kilobytes.
-const MAX_SEND_BUFFER: usize = 128 << 10;
-/// How often a silent HTTP/2 client is asked whether it is there, and how long it may take to answer.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How soon a connection is looked at that may come to rest: memory that many give back is there for those who ask, while
 /// taking hyper's side apart and making it again costs some allocations, once in this time at most.
 const REST_AFTER: Duration = Duration::from_secs(1);
@@ -48,7 +37,7 @@ pub(super) const FIRST_WORD: Duration = Duration::from_secs(1);
 /// How long a refusal of a head that did not come may take to be sent.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Records a request that never became one, and makes the answer to it.
 pub type Refusal = dyn Fn(&Failure) -> Response<Bytes> + Send + Sync;
@@ -95,7 +84,6 @@ pub(super) async fn serve<IO, S, B>(
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let builder = builder(tasks.clone());
     let (io, seen) = Screen::new(io);
     let service = Arc::new(Watched {
         service,
@@ -110,11 +98,10 @@ pub(super) async fn serve<IO, S, B>(
     loop {
         tokio::select! {
             read = rest::first_bytes(&mut resting) => {
-                let Some(read) = read else { return say_goodbye(resting).await };
+                let Some(read) = read else { return Box::pin(say_goodbye(resting)).await };
                 let Some(io) = resting.take() else { return };
-                let io = TokioIo::new(home.lend(io, read));
-                let service = Arc::clone(&service);
-                working = Some(Box::pin(builder.serve_connection_with_upgrades(io, service)));
+                let io = home.lend(io, read.clone());
+                working = Some(Spoken::begin(io, &read, Arc::clone(&service), tasks));
                 continue;
             }
             ended = present(&mut working) => {
@@ -152,8 +139,8 @@ pub(super) async fn serve<IO, S, B>(
         }
         if finishing {
             match &mut working {
-                Some(connection) => connection.as_mut().graceful_shutdown(),
-                None => return say_goodbye(resting).await,
+                Some(connection) => connection.graceful_shutdown(),
+                None => return Box::pin(say_goodbye(resting)).await,
             }
         }
         events.again(terms.next_event(tasks, &activity, finishing, working.is_some()));
@@ -161,9 +148,9 @@ pub(super) async fn serve<IO, S, B>(
 }
 
 /// What there is of a future; else nothing ever.
-async fn present<F: Future>(future: &mut Option<Pin<Box<F>>>) -> F::Output {
+async fn present<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
     match future {
-        Some(future) => future.as_mut().await,
+        Some(future) => future.await,
         None => std::future::pending().await,
     }
 }
@@ -253,25 +240,6 @@ fn on_the_wire(response: &Response<Bytes>) -> Bytes {
     wire.extend_from_slice(b"connection: close\r\n\r\n");
     wire.extend_from_slice(response.body());
     Bytes::from(wire)
-}
-
-fn builder(tasks: Tasks) -> auto::Builder<Tasks> {
-    let mut builder = auto::Builder::new(tasks);
-    // At most 100 fields: hyper's default, which it keeps on the stack; to name a number would cost an allocation.
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(None)
-        .max_buf_size(MAX_HEAD);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEAD as u32)
-        .max_send_buf_size(MAX_SEND_BUFFER);
-    builder
 }
 
 /// A service whose requests are counted, each until its body is dropped.

@@ -8,12 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use rustix::net::sockopt::set_socket_send_buffer_size;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 pub use super::connection::Refusal;
@@ -174,16 +177,14 @@ impl Listener {
                 timeouts: place.timeouts(self.timeouts),
                 refusal: self.refusal.clone(),
             };
-            let connection = handle(
-                stream,
-                self.tls.clone(),
-                make_service(peer),
-                terms,
-                tasks.clone(),
-            );
-            tasks.tracker.spawn(async move {
-                connection.await;
-                drop(place);
+            let service = make_service(peer);
+            // The future itself: a block around it would hold it twice, as what it caught and as what it awaits.
+            tasks.tracker.spawn(match self.tls.clone() {
+                None => Either::Left(plain(stream, service, terms, tasks.clone(), place)),
+                Some(tls) => {
+                    let encrypted = encrypted(stream, tls, service, terms, tasks.clone(), place);
+                    Either::Right(Box::pin(encrypted))
+                }
             });
         }
         // Closes the socket: who comes now is refused at once, and goes to another instance. One that was handed over
@@ -237,12 +238,30 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn handle<S, B>(
+/// Serves a connection as it is.
+async fn plain<S, B>(stream: TcpStream, service: S, terms: Terms, tasks: Tasks, _place: Place)
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Future: Unpin + Send + 'static,
+    S::Error: Into<BoxError> + 'static,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    if sends_at_once(&stream) {
+        let activity = Arc::new(Activity::default());
+        let stream = Counted::new(stream, Arc::clone(&activity));
+        connection::serve(stream, service, activity, &terms, &tasks).await;
+    }
+}
+
+/// Serves a connection over TLS.
+async fn encrypted<S, B>(
     stream: TcpStream,
-    tls: Option<Arc<Tls>>,
+    tls: Arc<Tls>,
     service: S,
     terms: Terms,
     tasks: Tasks,
+    _place: Place,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Future: Unpin + Send + 'static,
@@ -250,17 +269,32 @@ async fn handle<S, B>(
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    // Heads and last frames are small: they must not wait for the client's acknowledgement (RFC 896).
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection ended before it began");
+    if !sends_at_once(&stream) {
         return;
     }
     let activity = Arc::new(Activity::default());
-    let Some(tls) = tls else {
-        let stream = Counted::new(stream, Arc::clone(&activity));
-        return connection::serve(stream, service, activity, &terms, &tasks).await;
-    };
     let stream = Counted::new(stream, Arc::clone(&activity));
+    // Both in boxes: what one step needs, and a session of a kilobyte wherever it is held, are not kept for the others.
+    if let Some(stream) = Box::pin(handshake(stream, &tls, &terms, &tasks)).await {
+        connection::serve(stream, service, activity, &terms, &tasks).await;
+    }
+}
+
+/// Heads and last frames are small: they must not wait for the client's acknowledgement (RFC 896). False: it is gone.
+fn sends_at_once(stream: &TcpStream) -> bool {
+    let set = stream.set_nodelay(true);
+    if let Err(error) = &set {
+        tracing::debug!(%error, "a connection ended before it began");
+    }
+    set.is_ok()
+}
+
+async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
+    stream: IO,
+    tls: &Tls,
+    terms: &Terms,
+    tasks: &Tasks,
+) -> Option<Box<TlsStream<IO>>> {
     let handshake = tokio::time::timeout(terms.timeouts.handshake, tls.acceptor().accept(stream));
     let ending = async {
         tokio::select! {
@@ -271,15 +305,15 @@ async fn handle<S, B>(
             } => {}
         }
     };
-    match unless(ending, handshake).await {
-        Some(Ok(Ok(mut stream))) => {
+    match unless(ending, handshake).await? {
+        Ok(Ok(mut stream)) => {
             stream.get_mut().1.set_buffer_limit(Some(TLS_RECORDS));
-            connection::serve(stream, service, activity, &terms, &tasks).await;
+            return Some(Box::new(stream));
         }
-        Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
-        Some(Err(_)) => tracing::debug!("a TLS handshake took too long"),
-        None => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
+    None
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ pub mod response;
 mod rest;
 mod screen;
 mod session;
+mod spoken;
 mod status_page;
 pub mod task_json;
 pub mod tls;
