@@ -277,6 +277,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_first_letter_that_http2_begins_with_too_settles_nothing() {
+        let mut connection = Connection::open();
+        connection.has_rested(1).await;
+        connection.send("P").await;
+        // Seen alone, mostly.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let head = "OST /posted HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
+        connection.send(head).await;
+        connection.answered("/posted").await;
+    }
+
+    #[tokio::test]
     async fn a_connection_at_rest_ends_when_all_are_asked_to() {
         let mut connection = Connection::open();
         connection.send("GET /a HTTP/1.1\r\nhost: a\r\n\r\n").await;
