@@ -133,6 +133,21 @@ where
 }
 
 #[tokio::test]
+async fn what_waits_for_a_client_is_bounded_wherever_the_socket_comes_from() {
+    let handed_over = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for listener in [listener(), Listener::on(handed_over, None).unwrap()] {
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) =
+            tokio::join!(TcpStream::connect(address), listener.socket.accept());
+        let (accepted, _client) = (accepted.unwrap().0, client.unwrap());
+        let socket = SockRef::from(&accepted);
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT);
+        // The kernel doubles what it is told (socket(7)).
+        assert_eq!(socket.send_buffer_size().unwrap(), 2 * SEND_BUFFER);
+    }
+}
+
+#[tokio::test]
 async fn silence_after_connect_is_closed() {
     let listener = listener().with_timeouts(Timeouts {
         head: SOON,
