@@ -215,8 +215,9 @@ def connections(bench: Bench, number: int) -> dict[str, float]:
     with bench.client.loading(server, connections=number, **image, count=number) as idle:
         # Each has asked once, and is kept alive.
         idle.go()
-        # And has come to rest: within seconds a connection gives back what it needs between two requests only.
-        time.sleep(5)
+        # And has come to rest: within seconds a connection gives back what it needs between two requests only, and the
+        # allocator gives it to the system in ten.
+        time.sleep(15)
         held = server.memory()
         asked = bench.client.measure(server, connections=16, **image, seconds=bench.seconds)
         kernel = tcp_memory() - kernel

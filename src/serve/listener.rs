@@ -27,7 +27,7 @@ use super::tls::Tls;
 pub use super::watch::Timeouts;
 use super::watch::{Activity, Counted};
 
-/// Connections at once; more are told so. At some 40 KB each this is 800 MB, and it stays below
+/// Connections at once; more are told so. At some 10 KB each this is 200 MB, and it stays below
 /// the 65,536 file descriptors that a service is commonly given, storage's own connections included.
 pub const MAX_CONNECTIONS: usize = 20_000;
 /// Connections that the kernel may queue: a reload of a page full of thumbnails by many annotators at once.

@@ -9,17 +9,17 @@ use std::task::{Context, Poll};
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 
-/// A future that is only polled when it was woken.
-pub(super) struct Rare<F>(FuturesUnordered<F>);
+/// A future that is only polled when it was woken. In a box: the set has a place for one more than it holds.
+pub(super) struct Rare<F>(FuturesUnordered<Pin<Box<F>>>);
 
 impl<F: Future> Rare<F> {
     pub(super) fn new(future: F) -> Self {
-        Self(FuturesUnordered::from_iter([future]))
+        Self(FuturesUnordered::from_iter([Box::pin(future)]))
     }
 
     /// Awaits another one from now on; the one before has ended.
     pub(super) fn again(&mut self, future: F) {
-        self.0.push(future);
+        self.0.push(Box::pin(future));
     }
 }
 
