@@ -7,6 +7,7 @@
 
 mod hosts;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -111,7 +112,12 @@ impl MediaUri {
         let (scheme, rest) = text
             .split_once("://")
             .ok_or(MediaUriError::UnknownDialect)?;
-        match scheme.to_ascii_lowercase().as_str() {
+        // Nearly all are written in lower case: only the others need a copy (RFC 3986 §3.1).
+        let scheme = match scheme.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => Cow::Owned(scheme.to_ascii_lowercase()),
+            false => Cow::Borrowed(scheme),
+        };
+        match &*scheme {
             "s3" => object(Provider::S3, rest),
             "gs" => object(Provider::Gcs, rest),
             "azure-blob" => object(Provider::Azure, rest),
@@ -280,9 +286,9 @@ fn begins_like_a_dialect(value: &str) -> bool {
 }
 
 /// Percent-decodes once. A `%` that no two hexadecimal digits follow stays, as the URL standard has it.
-fn percent_decode(text: &str) -> Result<String, MediaUriError> {
+fn percent_decode(text: &str) -> Result<Cow<'_, str>, MediaUriError> {
     let decoded = percent_decode_str(text).decode_utf8();
-    Ok(decoded.map_err(|_| MediaUriError::NotUtf8)?.into_owned())
+    decoded.map_err(|_| MediaUriError::NotUtf8)
 }
 
 fn encode_path(path: &str) -> impl fmt::Display + '_ {

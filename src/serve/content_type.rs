@@ -39,8 +39,9 @@ impl ContentType {
     /// Storage's own type; where there is none, or none that says or means anything, the extension's.
     pub fn of(stored: Option<&str>, key: &str) -> Self {
         let own = stored
+            .filter(|stored| !says_nothing(stored))
             .and_then(Self::parse)
-            .filter(|own| !own.says_nothing());
+            .filter(|own| !says_nothing(&own.essence));
         own.or_else(|| guess(key).and_then(Self::parse))
             .unwrap_or_else(|| Self {
                 value: HeaderValue::from_static(UNKNOWN),
@@ -69,10 +70,6 @@ impl ContentType {
         valid.then_some(Self { value, essence })
     }
 
-    fn says_nothing(&self) -> bool {
-        matches!(&*self.essence, UNKNOWN | "binary/octet-stream")
-    }
-
     /// As `Content-Type` has it.
     pub fn value(&self) -> &HeaderValue {
         &self.value
@@ -94,6 +91,11 @@ impl ContentType {
         let subtype = self.essence.split('/').nth(1).unwrap_or_default();
         matches!(subtype, "html" | "xml" | "xsl") || subtype.ends_with("+xml")
     }
+}
+
+/// What storage says of what it was told nothing about.
+fn says_nothing(essence: &str) -> bool {
+    matches!(essence, UNKNOWN | "binary/octet-stream")
 }
 
 /// The type that a key's extension stands for, which is never HTML's: also for a presigned URL's

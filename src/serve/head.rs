@@ -71,6 +71,9 @@ fn check_host(parts: &Parts) -> Result<(), RequestError> {
 /// `uri-host [ ":" port ]` of RFC 9110 §7.2, without the user information that an authority may have, and not empty
 /// (§4.2.1).
 fn is_host(value: &[u8]) -> bool {
+    if is_plain_host(value) {
+        return true;
+    }
     let Ok(authority) = Authority::try_from(value) else {
         return false;
     };
@@ -82,6 +85,14 @@ fn is_host(value: &[u8]) -> bool {
                 .is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
     };
     !authority.host().is_empty() && port.is_some_and(is_port)
+}
+
+/// A name or an IPv4 address, and perhaps a port: what nearly all are, which need not be copied to be parsed.
+fn is_plain_host(value: &[u8]) -> bool {
+    let end = memchr::memchr(b':', value).unwrap_or(value.len());
+    let (host, port) = value.split_at(end);
+    let in_a_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    !host.is_empty() && host.iter().all(in_a_name) && port.iter().skip(1).all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use http::header::{HeaderMap, RANGE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 
 use super::preconditions::Preconditions;
 use crate::authority::Target;
@@ -119,13 +120,13 @@ impl Route {
     }
 }
 
-fn id(segment: &str) -> Result<String, RequestError> {
+fn id(segment: &str) -> Result<Cow<'_, str>, RequestError> {
     let id = percent_decode_str(segment)
         .decode_utf8()
         .map_err(|_| RequestError::BadTarget)?;
     let valid = (1..=MAX_ID_LENGTH).contains(&id.len()) && !id.contains(char::is_control);
     if valid {
-        Ok(id.into_owned())
+        Ok(id)
     } else {
         Err(RequestError::BadTarget)
     }
