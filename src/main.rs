@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 /// Gives the system back what many connections needed a while ago and nobody needs now.
-#[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -24,12 +24,21 @@ pub fn prepare(source: &Source) -> Result<(), LoggingError> {
     Ok(())
 }
 
+/// Lets the allocator give back what nobody uses, in a thread of its own: only now, for one that was there before the
+/// process was confined would be left out of it.
+fn give_memory_back() {
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        tracing::debug!(%error, "memory that is free is given back only where some is asked for");
+    }
+}
+
 /// Serves what `source` configures, on the sockets that were handed over where there are any.
 pub async fn run(source: Source, inherited: Inherited) -> ExitCode {
     let signals = match Signals::handle() {
         Ok(signals) => signals,
         Err(error) => return fail(&error),
     };
+    give_memory_back();
     let manager = Manager::from_environment();
     match app::start_on(inherited, source, None).await {
         Ok(running) => {

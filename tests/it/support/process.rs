@@ -105,14 +105,27 @@ impl Serving {
         assert!(status.success(), "{kill}");
     }
 
-    /// Whether the process can gain no privileges, as the kernel says.
-    pub fn no_new_privs(&self) -> Option<String> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id()));
-        let status = status.ok()?;
-        let value = status
-            .lines()
-            .find_map(|line| line.strip_prefix("NoNewPrivs:"))?;
-        Some(value.trim().to_owned())
+    /// The names of the threads that can gain privileges, as the kernel says: whatever confined the process began after
+    /// them.
+    pub fn privileged_threads(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.0.id()));
+        let mut privileged = Vec::new();
+        for task in tasks.expect("a Linux machine") {
+            let status = task.expect("a thread").path().join("status");
+            // A thread may end meanwhile.
+            let Ok(status) = std::fs::read_to_string(status) else {
+                continue;
+            };
+            let field = |name| {
+                status
+                    .lines()
+                    .find_map(|line: &str| line.strip_prefix(name))
+            };
+            if field("NoNewPrivs:").map(str::trim) != Some("1") {
+                privileged.push(field("Name:").unwrap_or_default().trim().to_owned());
+            }
+        }
+        privileged
     }
 
     /// Files and sockets that it has open.
