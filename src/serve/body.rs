@@ -22,6 +22,16 @@ pub type Frames = Pin<Box<dyn Stream<Item = Result<Bytes, Abort>> + Send>>;
 #[error("the body was cut: {}", .0.as_str())]
 pub struct Cut(pub Abort);
 
+impl Cut {
+    /// Whether not even those bytes may follow that are on their way already.
+    pub fn is_at_once(&self) -> bool {
+        matches!(
+            self.0,
+            Abort::Revoked | Abort::Expired | Abort::AccessUnavailable
+        )
+    }
+}
+
 /// A body under way.
 pub struct Body {
     frames: Option<Frames>,

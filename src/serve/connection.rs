@@ -254,6 +254,7 @@ where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Future: Unpin,
     B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
 {
     type Response = Response<WatchedBody<B>>;
     type Error = S::Error;
@@ -285,6 +286,7 @@ impl<F, B, E> Future for Answering<F>
 where
     F: Future<Output = Result<Response<B>, E>> + Unpin,
     B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
 {
     type Output = Result<Response<WatchedBody<B>>, E>;
 

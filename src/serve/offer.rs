@@ -12,6 +12,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::body::Cut;
+use super::connection::BoxError;
 use super::watch::InFlight;
 
 /// What an HTTP/2 stream is offered at once: with its frame's head (RFC 9113 §4.1) one record of TLS (RFC 8446 §5.1), which
@@ -62,20 +64,53 @@ pub(super) struct WatchedBody<B> {
     /// HTTP/2: what is left of the frame under way.
     rest: Option<Bytes>,
     http2: bool,
-    _guard: Option<InFlight>,
+    /// What the body ended with, while the socket has not taken all that came before.
+    cut: Option<BoxError>,
+    guard: Option<InFlight>,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> WatchedBody<B> {
+impl<B> WatchedBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
     pub(super) fn new(body: B, http2: bool, guard: Option<InFlight>) -> Self {
         Self {
             body,
             rest: None,
             http2,
-            _guard: guard,
+            cut: None,
+            guard,
         }
     }
 
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    /// The next frame. An end that is an error makes hyper drop the connection, and what it still holds: it is told once
+    /// the socket has that, for those bytes are good, and their reader goes on behind them. hyper writes whenever a body
+    /// has nothing for it, and asks the body again when all is written.
+    fn poll_whole(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(error) = self.cut.take() {
+            if self.guard.as_ref().is_some_and(InFlight::is_write_blocked) {
+                self.cut = Some(error);
+                return Poll::Pending;
+            }
+            return Poll::Ready(Some(Err(error)));
+        }
+        match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
+            Some(Err(error)) => {
+                let error = error.into();
+                if error.downcast_ref().is_some_and(Cut::is_at_once) {
+                    return Poll::Ready(Some(Err(error)));
+                }
+                self.cut = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         // Asked for the next: the one before was taken.
         offer(None);
         let mut data = match self.rest.take() {
@@ -85,7 +120,7 @@ impl<B: Body<Data = Bytes> + Unpin> WatchedBody<B> {
                     Ok(data) => data,
                     Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                 },
-                ended => return Poll::Ready(ended),
+                ended => return Poll::Ready(ended.map(|ended| ended.map_err(Into::into))),
             },
         };
         let mut piece = data.split_to(data.len().min(PIECE));
@@ -104,23 +139,27 @@ fn offer(since: Option<Instant>) {
     let _ = OFFER.try_with(|offer| offer.set(since));
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for WatchedBody<B> {
+impl<B> Body for WatchedBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if self.http2 {
             self.poll_piece(cx)
         } else {
-            Pin::new(&mut self.body).poll_frame(cx)
+            self.poll_whole(cx)
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_none() && self.body.is_end_stream()
+        self.rest.is_none() && self.cut.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

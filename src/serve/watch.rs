@@ -112,6 +112,13 @@ impl Activity {
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<Activity>);
 
+impl InFlight {
+    /// Whether the socket takes no more for now.
+    pub(super) fn is_write_blocked(&self) -> bool {
+        self.0.write_blocked.load(Relaxed)
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Relaxed);

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
@@ -15,7 +15,9 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::*;
+use crate::serve::body::Cut;
 use crate::serve::tls::tests::Authority;
+use crate::telemetry::Abort;
 
 mod hostile;
 
@@ -224,6 +226,39 @@ async fn a_client_that_reads_nothing_is_cut() {
     assert_eq!(running.served.await.unwrap(), 0);
     assert!(ended.recv().await.is_none());
     drop(stream);
+}
+
+/// How many of a body's bytes a slow client gets, which then ends with `reason`: in frames of 10,000 bytes, so that
+/// hyper holds some of them when it learns of the end.
+async fn read_of_a_body_cut_for(reason: Abort, frames: usize) -> usize {
+    let listener = listener();
+    let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
+    let make_service = move |_| {
+        service_fn(move |_| {
+            let data = || Ok(Frame::data(Bytes::from_static(&[0; 10_000])));
+            let cut = stream::iter([Err(Cut(reason))]);
+            let frames = stream::repeat_with(data).take(frames).chain(cut);
+            std::future::ready(Ok::<_, Infallible>(Response::new(StreamBody::new(frames))))
+        })
+    };
+    let served = tokio::spawn(listener.serve(make_service, shutdown.clone(), LATE));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(GET).await.unwrap();
+    let (mut zeros, mut piece) = (0, [1; 1000]);
+    while let Ok(read @ 1..) = stream.read(&mut piece).await {
+        zeros += piece[..read].iter().filter(|byte| **byte == 0).count();
+    }
+    shutdown.cancel();
+    served.await.unwrap();
+    zeros
+}
+
+#[tokio::test]
+async fn what_came_before_a_body_broke_is_sent_and_what_may_not_be_seen_is_not_waited_for() {
+    const FRAMES: usize = 1000;
+    let all = FRAMES * 10_000;
+    assert_eq!(read_of_a_body_cut_for(Abort::Storage, FRAMES).await, all);
+    assert!(read_of_a_body_cut_for(Abort::Revoked, FRAMES).await < all);
 }
 
 #[tokio::test]
