@@ -15,7 +15,9 @@ KUBERNETES = ["1.30", "1.34"]
 # Kinds of others: their schemas are not Kubernetes'.
 FOREIGN = {"ServiceMonitor", "DestinationRule"}
 
+TASKS = {"tasks-42.jsonl": '{"id": 7, "data": {"video": "s3://a/<b>.mp4"}}\n', "tasks.json": '  [\n  {"id": 8}\n]'}
 EVERYTHING = {
+    "tasks": TASKS,
     "cache": {"volume": {"enabled": True, "storageClass": "fast"}},
     "ingress": {"enabled": True, "tlsSecretName": "media-tls"},
     "istio": {"enabled": True},
@@ -39,6 +41,9 @@ WRONG = [
     {"config": ""},
     {"secrets": {"env": [{"name": "KEY", "value": "in plain text"}]}},
     {"image": {"digest": "latest"}},
+    {"tasks": {"projects.toml": ""}},
+    {"tasks": {"42/tasks.jsonl": ""}},
+    {"tasks": {"tasks-42.jsonl": [{"id": 7}]}},
 ]
 
 
@@ -71,8 +76,10 @@ def helm(chart_directory, work):
             by_the_schema(it)
         selected_is_labelled(objects)
         scraped_as_the_job(objects)
+        (config,) = [it for it in objects if it["kind"] == "ConfigMap"]
+        for name, text in values.get("tasks", {}).items():
+            assert config["data"].get(name) == text, (name, config["data"])
         if not values:
-            (config,) = [it for it in objects if it["kind"] == "ConfigMap"]
             for name, text in config["data"].items():
                 Path(work, name).write_text(text)
 
