@@ -83,7 +83,7 @@ async fn ten_thousand_idle_connections_keep_nobody_out() {
         grown / wanted
     );
     assert!(took < super::MEANWHILE, "{took:?}");
-    assert!(grown / wanted < 64 << 10, "{} B each", grown / wanted);
+    assert!(grown / wanted < 32 << 10, "{} B each", grown / wanted);
     drop(idling);
     eventually("no descriptor is leaked", async || {
         (serving.descriptors() <= descriptors + 5).then_some(())
