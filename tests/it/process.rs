@@ -89,6 +89,8 @@ async fn sigterm_is_heard_while_a_start_waits_for_keys() {
     let _asking = issuer.accept().await.expect("it asks");
     starting.signal("TERM");
     assert_eq!(starting.ended().await.code(), Some(0));
+    let log = starting.written("stderr");
+    assert!(!log.contains("lockgate serves"), "it went on: {log}");
 }
 
 /// Whether this kernel offers what the sandbox is made of, as the process says.

@@ -99,7 +99,7 @@ impl Serving {
         );
         Starting {
             process: Started(process),
-            _directory: directory,
+            directory,
         }
     }
 
@@ -174,10 +174,15 @@ struct Started(Child);
 /// `lockgate serve` on its way; killed when dropped.
 pub struct Starting {
     process: Started,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Starting {
+    /// What it has written so far to `stdout` or `stderr`.
+    pub fn written(&self, name: &str) -> String {
+        std::fs::read_to_string(self.directory.path().join(name)).unwrap_or_default()
+    }
+
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
         self.process.signal(name);
