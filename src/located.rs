@@ -181,7 +181,9 @@ impl Document {
     pub fn at(&self, key: &str, message: impl Into<String>) -> Located {
         let mut place = key;
         loop {
-            if let Some(variable) = self.variables.get(place) {
+            let variable = self.variables.get(place);
+            let variable = variable.or_else(|| self.variable_below(place).filter(|_| place == key));
+            if let Some(variable) = variable {
                 return Located {
                     file: None,
                     line: None,
@@ -200,6 +202,17 @@ impl Document {
             }
             place = place.rfind(['.', '[']).map_or("", |end| &place[..end]);
         }
+    }
+
+    /// The variable without which a table would not be there.
+    fn variable_below(&self, table: &str) -> Option<&String> {
+        let below = |key: &str| {
+            key.strip_prefix(table)
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
+        let named = self.variables.iter().filter(|(key, _)| below(key));
+        let first = named.map(|(_, variable)| variable).min();
+        first.filter(|_| !self.lines.contains_key(table))
     }
 
     fn explain(&self, key: String, message: &str) -> Located {
@@ -378,6 +391,23 @@ mod tests {
             ("nowhere", 1),
         ] {
             assert_eq!(document.at(key, "").line, Some(line), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_only_a_variable_made_is_named_by_the_variable() {
+        let mut document = Document::parse(Some("file"), "[server]\n").expect("it parses");
+        for (key, variable) in [("server.foo.bar", "FOO"), ("server.listen", "LISTEN")] {
+            document.put(key, variable, Value::from("1"));
+        }
+        for (key, shown) in [
+            ("server.foo", "FOO"),
+            ("server.foo.bar", "FOO"),
+            ("server", "server"),
+            ("server.fo", "server.fo"),
+            ("server.missing", "server.missing"),
+        ] {
+            assert_eq!(document.at(key, "").key, shown, "{key}");
         }
     }
 

@@ -15,6 +15,8 @@ use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+pub(crate) use hosts::GCS;
+
 /// The longest media URI in bytes: a key of 1,024 bytes, each percent-encoded, with room for host and path.
 pub const MAX_URI_LENGTH: usize = 8 << 10;
 

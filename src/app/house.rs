@@ -143,11 +143,14 @@ impl House {
         let in_force = self.in_force.lock().await;
         self.set_reload_gauge(&in_force.judges);
         metrics.changes_heard(in_force.judges.changes_heard());
+        self.set_credential_gauges(&in_force);
+    }
+
+    fn set_credential_gauges(&self, in_force: &InForce) {
         for open in &in_force.stores {
             let expiry = open.backend.credential_expiry();
-            if let Some(expiry) = expiry {
-                metrics.credential_expiry(&open.config.id, expiry);
-            }
+            let metrics = &self.recorder.metrics;
+            metrics.credential_expiry(&open.config.id, expiry);
         }
     }
 
@@ -200,7 +203,13 @@ impl House {
             tls.reload(files)?;
         }
         // Nothing can fail from here on: a bad reload is not half taken.
+        for open in &in_force.stores {
+            self.recorder
+                .metrics
+                .credential_expiry(&open.config.id, None);
+        }
         *in_force = fresh;
+        self.set_credential_gauges(in_force);
         self.status.configured(in_force);
         self.gate.store(Arc::new(gate));
         Ok(())

@@ -31,6 +31,11 @@ use label_studio::Presented;
 use remembered::Remembered;
 use token::Unverified;
 
+/// Whether a token may have it as its `sub` or its `task`: 1 to 256 bytes without control characters.
+pub fn is_name(string: &str) -> bool {
+    token::name(string).is_some()
+}
+
 /// Turns credentials into annotators: by tokens ([`Authenticator`]), or by asking Label Studio.
 #[async_trait]
 pub trait Identify: Send + Sync {

@@ -189,7 +189,7 @@ fn strings(value: &Value) -> Option<Vec<&str>> {
 }
 
 /// A string that can be a name: not empty, not long, and no line break for a log to trip over.
-fn name(string: &str) -> Option<&str> {
+pub(super) fn name(string: &str) -> Option<&str> {
     let fits = !string.is_empty() && string.len() <= MAX_NAME_BYTES;
     (fits && !string.contains(char::is_control)).then_some(string)
 }

@@ -251,7 +251,7 @@ impl Backend for Gcs {
     }
 
     fn credential_expiry(&self) -> Option<SystemTime> {
-        self.tokens.as_ref()?.ends_at()
+        self.tokens.as_ref()?.watched_end()
     }
 }
 

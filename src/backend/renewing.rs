@@ -60,6 +60,8 @@ struct Shared<T> {
     held: ArcSwapOption<Held<T>>,
     /// Whether there ever were any: a refusal then is news, and no mistake of the configuration.
     were_had: AtomicBool,
+    /// Whether they were asked for last in vain.
+    fails: AtomicBool,
 }
 
 /// Who holds it renews.
@@ -84,6 +86,7 @@ impl<T: Send + Sync + 'static> Renewing<T> {
                 issuer: Box::new(issuer),
                 held: ArcSwapOption::empty(),
                 were_had: AtomicBool::new(false),
+                fails: AtomicBool::new(false),
             }),
             last_failure: Arc::default(),
             renewal: std::sync::Mutex::default(),
@@ -155,6 +158,14 @@ impl<T: Send + Sync + 'static> Renewing<T> {
             .and_then(|held| held.ends_at)
     }
 
+    /// The same, for who watches that they are renewed: none where that is due and nobody has asked for them since.
+    pub fn watched_end(&self) -> Option<SystemTime> {
+        let held = self.shared.held.load_full()?;
+        let due = held.renew_at.is_some_and(|at| at <= (self.clock)());
+        let unasked = due && !self.shared.fails.load(Ordering::Relaxed);
+        held.ends_at.filter(|_| !unasked)
+    }
+
     /// Forgets the credentials in force: storage has refused them before their end.
     pub fn forget(&self) {
         self.shared.held.store(None);
@@ -192,6 +203,7 @@ impl<T> Shared<T> {
                 *last_failure = None;
                 let value = lease.value.clone();
                 self.were_had.store(true, Ordering::Relaxed);
+                self.fails.store(false, Ordering::Relaxed);
                 self.held.store(Some(Arc::new(Held::new(lease, now))));
                 Ok(value)
             }
@@ -203,6 +215,7 @@ impl<T> Shared<T> {
                     }
                     error => error,
                 };
+                self.fails.store(true, Ordering::Relaxed);
                 *last_failure = Some((now, error.clone()));
                 Err(error)
             }
@@ -344,6 +357,25 @@ mod tests {
         *rig.fails.lock().unwrap() = false;
         rig.seconds.store(3603, Ordering::SeqCst);
         assert_eq!(*rig.renewing.current().await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn an_end_that_comes_because_nobody_asks_is_not_watched_and_one_after_a_failure_is() {
+        let rig = rig();
+        let end = |seconds| Some(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(*rig.renewing.current().await.unwrap(), 0);
+        assert_eq!(rig.renewing.watched_end(), end(3600));
+        for idle_until in [3600 - 299, 7200] {
+            rig.seconds.store(idle_until, Ordering::SeqCst);
+            assert_eq!(rig.renewing.watched_end(), None, "{idle_until}");
+        }
+        *rig.fails.lock().unwrap() = true;
+        assert!(rig.renewing.current().await.is_err());
+        assert_eq!(rig.renewing.watched_end(), end(3600));
+        *rig.fails.lock().unwrap() = false;
+        rig.seconds.store(7202, Ordering::SeqCst);
+        assert!(rig.renewing.current().await.is_ok());
+        assert_eq!(rig.renewing.watched_end(), end(7202 + 3600));
     }
 
     #[tokio::test]

@@ -321,7 +321,7 @@ async fn run(cli: Cli, inherited: Inherited) -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         let code = fail(&error);
-        if let CliError::Usage(_) = error {
+        if let CliError::Usage(_) | CliError::Mint(MintError::Name(_) | MintError::Uri(_)) = error {
             return ExitCode::from(USAGE);
         }
         code

@@ -34,13 +34,21 @@ fn give_memory_back() {
 
 /// Serves what `source` configures, on the sockets that were handed over where there are any.
 pub async fn run(source: Source, inherited: Inherited) -> ExitCode {
-    let signals = match Signals::handle() {
+    let mut signals = match Signals::handle() {
         Ok(signals) => signals,
         Err(error) => return fail(&error),
     };
     give_memory_back();
     let manager = Manager::from_environment();
-    match app::start_on(inherited, source, None).await {
+    // A start may wait for somebody's keys: to be told to stop is heard meanwhile.
+    let started = tokio::select! {
+        started = app::start_on(inherited, source, None) => started,
+        () = signals.stop() => {
+            manager.stopping();
+            return ExitCode::SUCCESS;
+        }
+    };
+    match started {
         Ok(running) => {
             tracing::info!(
                 listen = %running.local_addr(),
@@ -71,6 +79,14 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
         })
+    }
+
+    /// Returns when one says to stop.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

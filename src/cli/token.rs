@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey, Header};
 use serde_json::{Map, Value, json};
 
 use super::CliError;
-use crate::auth::AuthConfig;
+use crate::auth::{AuthConfig, is_name};
 use crate::config::units::parse_duration;
 use crate::media_uri::{MediaUri, MediaUriError};
 
@@ -86,9 +86,9 @@ pub enum MintError {
         "no key to sign with: set auth.jwt.hmac_secret or auth.jwt.private_key (pkcs #8 in pem) for one of auth.jwt.algorithms"
     )]
     NoKey,
-    /// A token needs a subject.
-    #[error("the subject must not be empty")]
-    NoSubject,
+    /// The token would be refused for its `sub` or its `task`.
+    #[error("the {0} is no name: 1 to 256 bytes without control characters")]
+    Name(&'static str),
     /// The token would be refused for its `uri`.
     #[error("the uri to limit the token to is not valid")]
     Uri(#[from] MediaUriError),
@@ -113,8 +113,11 @@ pub fn mint(
     scope: TokenScope<'_>,
     now: SystemTime,
 ) -> Result<String, MintError> {
-    if subject.is_empty() {
-        return Err(MintError::NoSubject);
+    let named = [("subject", Some(subject)), ("task", scope.task)];
+    for (what, name) in named {
+        if name.is_some_and(|name| !is_name(name)) {
+            return Err(MintError::Name(what));
+        }
     }
     let issued_at = now
         .duration_since(UNIX_EPOCH)
@@ -239,7 +242,14 @@ mod tests {
             mint(config, subject, &[], LIFE, scope, UNIX_EPOCH).unwrap_err()
         };
         let hmac = config(&[HS256], None);
-        assert!(matches!(mint(&hmac, "", none), MintError::NoSubject));
+        let long = "x".repeat(257);
+        for name in ["", "a\nb", &long] {
+            let subject = mint(&hmac, name, none);
+            assert!(matches!(subject, MintError::Name("subject")), "{name:?}");
+            let task = Some(name);
+            let task = mint(&hmac, "anna", TokenScope { task, ..none });
+            assert!(matches!(task, MintError::Name("task")), "{name:?}");
+        }
         let bad = TokenScope {
             uri: Some("nonsense"),
             ..none

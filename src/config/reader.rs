@@ -94,6 +94,13 @@ impl<'a> Reader<'a> {
         span
     }
 
+    /// A name that may be left out; an empty one is no way to do that.
+    pub fn not_empty(&mut self, key: &str, written: Option<&String>) {
+        if written.is_some_and(String::is_empty) {
+            self.problem(key, "is empty; leave it out");
+        }
+    }
+
     /// An `http(s)://` URL with a host and nothing that does not belong in a configuration.
     pub fn url(&mut self, key: &str, written: &str) -> Option<Url> {
         let usable = Url::parse(written).ok().filter(|url| {

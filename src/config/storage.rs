@@ -154,6 +154,12 @@ fn backend(
         }
         Kind::Local => {
             let local: raw::Local = reader.section(at, Some(table))?;
+            if local.root.as_os_str().is_empty() {
+                reader.problem(
+                    &format!("{at}.root"),
+                    "is empty; the directory itself is \".\"",
+                );
+            }
             let root = reader.path(&local.root);
             Some(BackendConfig::Local(LocalConfig { root }))
         }
@@ -192,6 +198,9 @@ fn s3_config(reader: &mut Reader<'_>, at: &str, s3: raw::S3) -> Option<S3Config>
         Some(written) => Some(reader.url(&format!("{at}.sts_endpoint"), written)?),
         None => None,
     };
+    reader.not_empty(&format!("{at}.region"), s3.region.as_ref());
+    reader.not_empty(&format!("{at}.profile"), s3.profile.as_ref());
+    reader.not_empty(&format!("{at}.role_arn"), s3.role_arn.as_ref());
     check_role(reader, at, &s3);
     let ca_file = s3.ca_file.as_ref();
     let ca_file = ca_file.map(|file| reader.file(&format!("{at}.ca_file"), file));

@@ -45,13 +45,15 @@ fn bearer(field: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && ends).then(|| rest.trim())
 }
 
-/// RFC 6265 §5.4: `name=value` between semicolons.
+/// RFC 6265 §5.4: `name=value` between semicolons, where there is a value.
 fn cookie(line: &str) -> Option<&str> {
     for pair in line.split(';') {
         if let Some(equals) = pair.find('=')
             && pair[..equals].trim_start() == NAME
+            && let value = pair[equals + 1..].trim_end()
+            && !value.is_empty()
         {
-            return Some(pair[equals + 1..].trim_end());
+            return Some(value);
         }
     }
     None

@@ -9,7 +9,8 @@ use super::{MediaUri, MediaUriError, Provider, percent_decode, split_nonempty};
 
 /// Where Azure's accounts are.
 pub(super) const AZURE: &str = "blob.core.windows.net";
-const GCS: &str = "storage.googleapis.com";
+/// Where Google's buckets are, under both of its interfaces.
+pub(crate) const GCS: &str = "storage.googleapis.com";
 
 /// The port of a URL that writes none (RFC 9110 §4.2).
 pub(super) fn default_port(tls: bool) -> u16 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::ids::StorageId;
-use crate::media_uri::{MediaUri, Provider};
+use crate::media_uri::{GCS, MediaUri, Provider};
 
 /// Which URIs name objects of a storage.
 #[derive(Clone, Debug)]
@@ -140,7 +140,14 @@ impl Names {
 
     fn is_bucket(&self, provider: Provider, named: &str, named_account: Option<&str>) -> bool {
         match self {
-            Self::S3 { bucket, .. } => provider == Provider::S3 && **bucket == *named,
+            Self::S3 { bucket, endpoint } => {
+                let here = match provider {
+                    Provider::S3 => true,
+                    Provider::Gcs => endpoint.as_ref().is_some_and(is_gcs),
+                    Provider::Azure => false,
+                };
+                here && **bucket == *named
+            }
             Self::Gcs { bucket } => provider == Provider::Gcs && **bucket == *named,
             Self::Azure { account, container } => {
                 let same_account = named_account.is_none_or(|named| **account == *named);
@@ -149,6 +156,11 @@ impl Names {
             Self::Volume { .. } | Self::Redis { .. } | Self::Local => false,
         }
     }
+}
+
+/// Google Cloud Storage by its other interface (HMAC keys): its buckets are those that its own URIs name.
+fn is_gcs(endpoint: &Url) -> bool {
+    endpoint.host_str() == Some(GCS) && endpoint.port().is_none() && endpoint.path() == "/"
 }
 
 /// `endpoint/bucket/key`, or `bucket.endpoint/key` with the bucket before the host. The scheme is not compared: a

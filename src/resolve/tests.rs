@@ -83,6 +83,28 @@ fn a_key_is_read_back_from_the_uri_that_names_it() {
 }
 
 #[test]
+fn a_bucket_of_googles_behind_its_s3_interface_is_named_by_googles_uris_too() {
+    for (endpoint, found) in [
+        (Some("https://storage.googleapis.com"), true),
+        (Some("https://storage.googleapis.com:8443"), false),
+        (Some("https://storage.googleapis.com.test"), false),
+        (Some("http://127.0.0.1:9000"), false),
+        (None, false),
+    ] {
+        let names = s3("b", endpoint);
+        let key = |uri: &str| names.key(&"a".into(), &MediaUri::parse(uri).unwrap());
+        for uri in [
+            "https://storage.googleapis.com/b/k/x",
+            "https://b.storage.googleapis.com/k/x",
+        ] {
+            assert_eq!(key(uri).is_some(), found, "{endpoint:?} {uri}");
+        }
+        assert_eq!(key("s3://b/k/x").as_deref(), Some("k/x"));
+        assert_eq!(key("https://storage.googleapis.com/other/k/x"), None);
+    }
+}
+
+#[test]
 fn a_prefix_ends_at_a_component_and_bounds_what_is_seen() {
     for (prefix, key, within) in [
         ("", "x", true),

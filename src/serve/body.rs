@@ -128,6 +128,11 @@ impl Body {
         self
     }
 
+    /// How many bytes may still come.
+    pub fn at_most(&self) -> u64 {
+        self.left.unwrap_or(u64::MAX)
+    }
+
     fn hand_out(&mut self, mut bytes: Bytes) -> Frame<Bytes> {
         if let Some(exchange) = &mut self.exchange {
             exchange.sent(bytes.len());

@@ -35,7 +35,8 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// RFC 6265 §5.4; HTTP/2 may send several fields (RFC 9113 §8.2.3).
+/// RFC 6265 §5.4; HTTP/2 may send several fields (RFC 9113 §8.2.3). An empty value is what a session leaves that was
+/// ended, and no credential.
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let lines = headers
         .get_all(COOKIE)
@@ -46,7 +47,7 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         .filter_map(|pair| pair.trim().split_once('='));
     pairs
         .into_iter()
-        .find_map(|(n, value)| (n == name).then_some(value))
+        .find_map(|(n, value)| (n == name && !value.is_empty()).then_some(value))
 }
 
 #[cfg(test)]
@@ -111,6 +112,15 @@ mod tests {
                 (bearer, cookie, None),
                 "{fields:?}"
             );
+        }
+    }
+
+    #[test]
+    fn an_empty_session_cookie_hides_no_other_credential() {
+        for (field, cookie) in [("c=", None), ("c=; a=1", None), ("c=; c=t", Some("t"))] {
+            let parts = parts("GET", "/x?token=q", &[("cookie", field)]);
+            let found = credentials(&parts, "c", true);
+            assert_eq!((found.cookie, found.query), (cookie, Some("q")), "{field}");
         }
     }
 

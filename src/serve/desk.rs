@@ -302,6 +302,7 @@ fn refusal(failure: &Failure) -> Option<Reason> {
         | Failure::Request(_)
         | Failure::Content(_)
         | Failure::RangeNotSatisfiable(_)
+        | Failure::NoSuchRange
         | Failure::PreconditionFailed
         | Failure::NotAcceptable
         | Failure::TooManyRequests(_)

@@ -45,6 +45,9 @@ pub enum Failure {
     /// None of the bytes asked for is there.
     #[error(transparent)]
     RangeNotSatisfiable(#[from] Unsatisfiable),
+    /// The same, of media whose length nobody told.
+    #[error("the range is not satisfiable")]
+    NoSuchRange,
     /// A precondition failed (RFC 9110 §13).
     #[error("a precondition failed")]
     PreconditionFailed,
@@ -208,7 +211,7 @@ impl Failure {
             Self::Authority(AuthorityError::Unavailable(_)) => ACCESS_UNAVAILABLE,
             Self::Authority(AuthorityError::NotAuthenticated) => INVALID_CREDENTIAL,
             Self::Content(error) => content_problem(error),
-            Self::RangeNotSatisfiable(_) => problem(
+            Self::RangeNotSatisfiable(_) | Self::NoSuchRange => problem(
                 S::RANGE_NOT_SATISFIABLE,
                 "range-not-satisfiable",
                 "The range is not satisfiable",

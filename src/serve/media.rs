@@ -197,6 +197,7 @@ impl Permitted<'_> {
         trace: &TraceContext,
         exchange: &Exchange,
     ) -> Result<Response<Body>, Failure> {
+        let place = self.desk.caps.begin()?;
         let pace = self.pace()?;
         let traces = &self.desk.recorder.traces;
         let asked = traces.step(trace, "upstream", Kind::Client);
@@ -206,10 +207,11 @@ impl Permitted<'_> {
             request_id: exchange.request_id(),
             tunnels: &self.desk.tunnels,
         };
-        let file_name = self.request.uri.file_name();
         let question = &self.object.location().key;
-        let answer = application::answer(self.gate, self.parts, &hop, question, file_name).await;
+        let answer =
+            application::answer(self.gate, self.parts, &hop, question, &self.request).await;
         let answer = asked.end(answer)?;
+        let place = place.hold(answer.body().at_most())?;
         let begun = Begun {
             asked_at: self.admitted_at,
             sent: 0,
@@ -218,7 +220,7 @@ impl Permitted<'_> {
             let frames = Source::Application(frames);
             rechecked(frames, self.recheck(), pace, begun)
         };
-        Ok(answer.map(|body| body.guarded(guard)))
+        Ok(answer.map(|body| body.guarded(guard).held_by(place)))
     }
 
     async fn open(&self, first: FirstRead) -> Result<Opened, ContentError> {

@@ -117,6 +117,10 @@ pub fn passed_on(
     for name in OF_THE_BYTES {
         headers.extend(theirs.get(&name).map(|value| (name, value.clone())));
     }
+    // A weak one does not say that the bytes are the same (RFC 9110 §8.8.1), which ranges are put together by.
+    if text(header::ETAG).is_some_and(|etag| !etag.starts_with('"')) {
+        headers.remove(header::ETAG);
+    }
     add_rules(headers, config);
     if status.is_success() {
         let content_type = ContentType::of(text(header::CONTENT_TYPE), key);

@@ -235,11 +235,17 @@ impl Metrics {
         mine.access_duration.observe(duration.as_secs_f64());
     }
 
-    /// When a storage's credentials end.
-    pub fn credential_expiry(&self, storage: &StorageId, expires_at: SystemTime) {
+    /// When a storage's credentials end; none: there is nothing to watch.
+    pub fn credential_expiry(&self, storage: &StorageId, expires_at: Option<SystemTime>) {
+        let labels = [storage.as_str()];
+        let Some(expires_at) = expires_at else {
+            // An error says that there was none.
+            let _ = self.credential_expiry.remove_label_values(&labels);
+            return;
+        };
         let since_epoch = expires_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.credential_expiry
-            .with_label_values(&[storage.as_str()])
+            .with_label_values(&labels)
             .set(since_epoch.as_secs_f64());
     }
 
@@ -340,7 +346,9 @@ mod tests {
         metrics.storage_bytes(&storage, 11);
         metrics.storage_hedged(&storage, Hedging::Won);
         metrics.decision(Reason::NotMember, second);
-        metrics.credential_expiry(&storage, UNIX_EPOCH + second);
+        metrics.credential_expiry(&storage, Some(UNIX_EPOCH + second));
+        metrics.credential_expiry(&StorageId::from("gone"), Some(UNIX_EPOCH));
+        metrics.credential_expiry(&StorageId::from("gone"), None);
         metrics.reload(true);
         metrics.changes_heard(true);
         metrics.render().unwrap()
@@ -349,6 +357,7 @@ mod tests {
     #[test]
     fn names_and_labels_are_those_of_the_contract() {
         let text = everything_once();
+        assert!(!text.contains(r#"storage="gone""#), "{text}");
         for line in [
             r#"lockgate_http_requests_total{code="206",method="GET",route="tasks"} 1"#,
             r#"lockgate_http_request_duration_seconds_count{route="tasks"} 1"#,

@@ -121,6 +121,25 @@ async fn a_wrong_and_a_missing_external_id_are_refused_and_never_the_annotators_
 }
 
 #[tokio::test]
+async fn the_end_of_a_storages_credentials_is_shown_until_a_reload_takes_them_away() {
+    const GAUGE: &str = "lockgate_credential_expiry_timestamp_seconds{storage=\"media\"}";
+    let storage = storage().await;
+    let sts = Stub::start(|_| assumed("AssumeRole")).await;
+    let gateway = Setup::over(&section(&storage, &with_role(&sts.endpoint, "")));
+    let gateway = gateway.start().await;
+    assert_eq!(status(&gateway).await, 200);
+    crate::support::eventually("the end is shown", async || {
+        gateway.metrics().await.contains(GAUGE).then_some(())
+    })
+    .await;
+    let fixed = "access_key_id = 'AKIABASE'\nsecret_access_key = 'base'\n";
+    Setup::over(&section(&storage, fixed)).write(gateway.directory());
+    assert!(gateway.reload().await);
+    let metrics = gateway.metrics().await;
+    assert!(!metrics.contains(GAUGE), "{metrics}");
+}
+
+#[tokio::test]
 async fn credentials_that_have_ended_and_cannot_be_renewed_are_503_until_they_can() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};

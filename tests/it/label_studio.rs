@@ -1,5 +1,7 @@
 //! In front of a Label Studio that judges: what it signs for comes through the cache, and nothing of it is shown.
 
+mod passed_on;
+
 use std::time::Duration;
 
 use bytes::Bytes;

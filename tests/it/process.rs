@@ -75,6 +75,24 @@ async fn sigterm_is_heard_while_a_reload_stands_still() {
     assert_eq!(serving.ended().await.code(), Some(0));
 }
 
+#[tokio::test]
+async fn sigterm_is_heard_while_a_start_waits_for_keys() {
+    // Connects, and is never answered.
+    let issuer = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let issuer = issuer.expect("a port is free");
+    let address = issuer.local_addr().expect("it is bound");
+    let jwks = format!("http://{address}/keys");
+    let setup = Setup::bare()
+        .set("auth.jwt.algorithms", vec!["ES256", "HS256"])
+        .set("auth.jwt.jwks_url", jwks);
+    let mut starting = Serving::starting(&setup);
+    let _asking = issuer.accept().await.expect("it asks");
+    starting.signal("TERM");
+    assert_eq!(starting.ended().await.code(), Some(0));
+    let log = starting.written("stderr");
+    assert!(!log.contains("lockgate serves"), "it went on: {log}");
+}
+
 /// Whether this kernel offers what the sandbox is made of, as the process says.
 fn is_enforced(serving: &Serving) -> bool {
     let log = serving.written("stderr");

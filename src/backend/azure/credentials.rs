@@ -116,7 +116,7 @@ impl Credentials {
         match self {
             Self::AccountKey(_) => None,
             Self::Sas(_, ends_at) => *ends_at,
-            Self::Identity { tokens, .. } => tokens.ends_at(),
+            Self::Identity { tokens, .. } => tokens.watched_end(),
         }
     }
 

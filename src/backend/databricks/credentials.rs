@@ -62,7 +62,7 @@ impl DatabricksCredentials {
 
     /// The end of the token in force, where it has one that is known: a personal access token's is not.
     pub fn expiry(&self) -> Option<SystemTime> {
-        self.0.ends_at()
+        self.0.watched_end()
     }
 
     /// Forgets the token in force, which the workspace has refused; whether another one can be had.

@@ -59,9 +59,9 @@ impl S3Credentials {
         self.renewable
     }
 
-    /// The end of the credentials in force, where they have one.
+    /// The end of the credentials in force, where they have one; see [`Renewing::watched_end`].
     pub(super) fn expiry(&self) -> Option<SystemTime> {
-        self.renewing.ends_at()
+        self.renewing.watched_end()
     }
 }
 

@@ -38,6 +38,8 @@ pub fn azure_config(reader: &mut Reader<'_>, at: &str, azure: raw::Azure) -> Opt
     }
     let ca_file = azure.ca_file.as_ref();
     let ca_file = ca_file.map(|file| reader.file(&format!("{at}.ca_file"), file));
+    reader.not_empty(&format!("{at}.tenant_id"), azure.tenant_id.as_ref());
+    reader.not_empty(&format!("{at}.client_id"), azure.client_id.as_ref());
     let account = account(reader, at, &azure);
     let credentials = credentials(reader, at, &azure);
     if let (Some(AzureCredentials::Identity(_)), Some(endpoint)) = (&credentials, &endpoint)

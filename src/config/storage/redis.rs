@@ -11,6 +11,7 @@ use crate::secret::Secret;
 const DEFAULT_PORT: u16 = 6379;
 
 pub fn config(reader: &mut Reader<'_>, at: &str, written: raw::Redis) -> Option<RedisConfig> {
+    reader.not_empty(&format!("{at}.username"), written.username.as_ref());
     let ca_file = written.ca_file.as_ref();
     let ca_file = ca_file.map(|file| reader.file(&format!("{at}.ca_file"), file));
     let config = match written.url.clone() {

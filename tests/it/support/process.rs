@@ -89,6 +89,20 @@ impl Serving {
         serving
     }
 
+    /// Starts it, and leaves it to that.
+    pub fn starting(setup: &Setup) -> Starting {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = setup.write(directory.path());
+        let process = spawn(
+            &["serve", "--config", &file.to_string_lossy()],
+            directory.path(),
+        );
+        Starting {
+            process: Started(process),
+            directory,
+        }
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         let address = self.client.base().trim_start_matches("http://");
@@ -97,12 +111,7 @@ impl Serving {
 
     /// Sends a signal by its name, `TERM` for one.
     pub fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.process.0.id());
-        let status = Command::new("sh")
-            .args(["-c", &kill])
-            .status()
-            .expect("sh runs");
-        assert!(status.success(), "{kill}");
+        self.process.signal(name);
     }
 
     /// The names of the threads that can gain privileges, as the kernel says: whatever confined the process began after
@@ -151,11 +160,7 @@ impl Serving {
 
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
-        let process = &mut self.process.0;
-        eventually("the binary ends", async || {
-            process.try_wait().expect("its state is known")
-        })
-        .await
+        self.process.ended().await
     }
 
     /// What it has written so far to `stdout`, `stderr` or a file of its configuration.
@@ -179,7 +184,46 @@ impl Drop for Serving {
 /// The process, killed when dropped.
 struct Started(Child);
 
+/// `lockgate serve` on its way; killed when dropped.
+pub struct Starting {
+    process: Started,
+    directory: TempDir,
+}
+
+impl Starting {
+    /// What it has written so far to `stdout` or `stderr`.
+    pub fn written(&self, name: &str) -> String {
+        std::fs::read_to_string(self.directory.path().join(name)).unwrap_or_default()
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        self.process.ended().await
+    }
+}
+
 impl Started {
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.0.id());
+        let status = Command::new("sh")
+            .args(["-c", &kill])
+            .status()
+            .expect("sh runs");
+        assert!(status.success(), "{kill}");
+    }
+
+    async fn ended(&mut self) -> ExitStatus {
+        eventually("the binary ends", async || {
+            self.0.try_wait().expect("its state is known")
+        })
+        .await
+    }
+
     /// Where it listens, as its log says once it does: the system chose the ports.
     fn addresses(&mut self, log: &Path) -> Option<(String, String)> {
         let log = std::fs::read_to_string(log).unwrap_or_default();
