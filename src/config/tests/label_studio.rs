@@ -102,7 +102,7 @@ fn what_is_of_no_use_with_it_is_warned_about() {
 
 #[test]
 fn what_cannot_go_with_it_is_refused_by_its_key() {
-    let storage = |id: &str| format!("[[storage]]\nid = '{id}'\nkind = 'local'\nroot = '.'");
+    let storage = |id: &str| format!("[[storage]]\nid = '{id}'\nkind = 'local'\nroot = 'media'");
     for (url, more, key) in [
         ("http://a/base", String::new(), "access.label_studio.url"),
         ("ftp://a", String::new(), "access.label_studio.url"),
