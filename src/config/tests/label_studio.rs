@@ -139,7 +139,7 @@ fn label_studios_own_variables_are_aliases_there_too() {
     let variables = [
         ("RESOLVER_PROXY_MAX_RANGE_SIZE", "8388608"),
         ("LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED", "true"),
-        ("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT", "."),
+        ("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT", "media"),
     ];
     let config = loads(text, &variables).config;
     assert_eq!(config.delivery.max_range_size, Some(8 << 20));
