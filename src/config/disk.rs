@@ -1,4 +1,4 @@
-//! Where the disk cache may be: below no local storage's root, whose media would be all that it keeps.
+//! What no local storage may serve: the disk cache, whose media would be all that it keeps, and Lockgate's own files.
 //!
 //! Reads nothing but where paths lead.
 
@@ -22,6 +22,29 @@ pub fn check(reader: &mut Reader<'_>, disk: &DiskConfig, storages: &[StorageConf
         );
         reader.problem("cache.disk.path", message);
     }
+}
+
+/// Lockgate's own files hold its secrets, or tell who saw what: no member of a project may be served them.
+pub fn check_own_files(reader: &mut Reader<'_>, files: &[PathBuf], storages: &[StorageConfig]) {
+    for storage in storages {
+        let alone = std::slice::from_ref(storage);
+        // A root that is a file serves nothing.
+        let is_served =
+            |file: &&PathBuf| served_by(file, alone).is_some() && !is_root(file, storage);
+        let Some(file) = files.iter().find(is_served) else {
+            continue;
+        };
+        let message = format!(
+            "the storage {:?} would serve {}, one of lockgate's own files; move the file, or give the storage a directory of its own",
+            storage.id.as_str(),
+            file.display()
+        );
+        reader.problem(&reader.key_of_root(storage.id.as_str()), message);
+    }
+}
+
+fn is_root(file: &Path, storage: &StorageConfig) -> bool {
+    matches!(&storage.backend, BackendConfig::Local(local) if local.root == file)
 }
 
 /// The storage that would serve what lies at a path, where one would.

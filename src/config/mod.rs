@@ -246,6 +246,19 @@ fn compose(reader: &mut Reader<'_>, root: raw::Root) -> Option<Config> {
     if let Some(disk) = &disk {
         disk::check(reader, disk, &storages);
     }
+    let mut own = reader.files.clone();
+    own.extend(
+        access
+            .as_ref()
+            .and_then(|access| access.file().map(Path::to_owned)),
+    );
+    if let Some(log) = &log {
+        own.extend(log.audit.iter().map(|audit| audit.path.clone()));
+        if let AccessLog::File(file) = &log.access {
+            own.push(file.clone());
+        }
+    }
+    disk::check_own_files(reader, &own, &storages);
     Some(Config {
         server: server?,
         delivery: delivery?.0,

@@ -345,6 +345,8 @@ impl std::fmt::Debug for SecretRef {
     }
 }
 
+const UNQUOTED: &str = "a secret must be a quoted string";
+
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 struct Reference {
@@ -364,6 +366,23 @@ impl<'de> Deserialize<'de> for SecretRef {
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<SecretRef, E> {
                 Ok(SecretRef::Plain(text.to_owned()))
+            }
+
+            // serde's own words would show the value.
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<SecretRef, E> {
+                Err(E::custom(UNQUOTED))
+            }
+
+            fn visit_u64<E: de::Error>(self, _: u64) -> Result<SecretRef, E> {
+                Err(E::custom(UNQUOTED))
+            }
+
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<SecretRef, E> {
+                Err(E::custom(UNQUOTED))
+            }
+
+            fn visit_bool<E: de::Error>(self, _: bool) -> Result<SecretRef, E> {
+                Err(E::custom(UNQUOTED))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretRef, A::Error> {

@@ -63,6 +63,20 @@ impl<'a> Reader<'a> {
             .push(self.document.at(key, message).to_string());
     }
 
+    /// The key of a storage's root, by the storage's id.
+    pub fn key_of_root(&self, id: &str) -> String {
+        let storages = self
+            .document
+            .tree()
+            .get("storage")
+            .and_then(Value::as_array);
+        let is_it = |storage: &Value| storage.get("id").and_then(Value::as_str) == Some(id);
+        let index = storages.and_then(|storages| storages.iter().position(is_it));
+        index.map_or("storage".to_owned(), |index| {
+            format!("storage[{index}].root")
+        })
+    }
+
     /// Paths are relative to the configuration file's directory.
     pub fn path(&self, written: &Path) -> PathBuf {
         self.directory.join(written)

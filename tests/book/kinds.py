@@ -130,7 +130,7 @@ def toml(block: Block, world: World) -> str | None:
     return None
 
 
-OWN_STORAGE = '\n[[storage]]\nid = "{}"\nkind = "local"\nroot = "."\n'
+OWN_STORAGE = '\n[[storage]]\nid = "{}"\nkind = "local"\nroot = "media"\n'
 SECTIONS = {"server", "auth", "access", "cache", "delivery", "log", "storage", "project", "telemetry"}
 
 

@@ -102,7 +102,7 @@ fn what_is_of_no_use_with_it_is_warned_about() {
 
 #[test]
 fn what_cannot_go_with_it_is_refused_by_its_key() {
-    let storage = |id: &str| format!("[[storage]]\nid = '{id}'\nkind = 'local'\nroot = '.'");
+    let storage = |id: &str| format!("[[storage]]\nid = '{id}'\nkind = 'local'\nroot = 'media'");
     for (url, more, key) in [
         ("http://a/base", String::new(), "access.label_studio.url"),
         ("ftp://a", String::new(), "access.label_studio.url"),
@@ -139,7 +139,7 @@ fn label_studios_own_variables_are_aliases_there_too() {
     let variables = [
         ("RESOLVER_PROXY_MAX_RANGE_SIZE", "8388608"),
         ("LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED", "true"),
-        ("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT", "."),
+        ("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT", "media"),
     ];
     let config = loads(text, &variables).config;
     assert_eq!(config.delivery.max_range_size, Some(8 << 20));

@@ -19,6 +19,8 @@ const MISTAKES: &[Mistake] = &[
     ("\"127.0.0.1:0\"", "8080", 2, "server.listen", "expected a string"),
     ("\"127.0.0.1:0\"", "", 2, "listen", ""),
     ("[server]", "[sever]", 1, "sever", "did you mean `server`"),
+    ("[[storage]]", "[[storage]]\nid = \"l\"\nkind = \"local\"\nroot = \".\"\n[[storage]]", 15, "storage[0].root", "own files"),
+    ("{ env = \"LOCKGATE_JWT_SECRET\" }", "987654", 7, "auth.jwt.hmac_secret", "must be a quoted string"),
     ("[server]", "[server]\ndrain = 30", 2, "server.drain", "\"30s\""),
     ("[server]", "[server]\ndrain = \"30 secs\"", 2, "server.drain", "one of ms, s, m, h, d"),
     ("[server]", "[server]\ndrain = \"2d\"", 2, "server.drain", "must be from"),

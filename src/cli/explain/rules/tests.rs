@@ -39,7 +39,7 @@ delivery = 'redirect'
 [[storage]]
 id = 'files'
 kind = 'local'
-root = '.'
+root = 'media'
 
 [[storage]]
 id = 'slides'
