@@ -231,6 +231,12 @@ impl Document {
             let message = format!("{message}; in the environment a list is written [\"…\"]");
             return self.at(&key, message);
         }
+        if message.starts_with("invalid type: map") && message.ends_with("expected a sequence") {
+            return self.at(
+                &key,
+                format!("{message}; each of a list is written [[{key}]]"),
+            );
+        }
         self.at(&key, message)
     }
 }

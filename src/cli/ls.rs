@@ -1,5 +1,5 @@
 //! `lockgate ls`: what a storage holds within its prefix and pattern, page by page; with `--tasks` as Label Studio
-//! tasks, one a line, to be imported as they are.
+//! tasks, one a line: what it imports is one array of them, which `jq -s` makes.
 //!
 //! Reads no media, and lists nothing that Lockgate would not serve.
 
@@ -31,7 +31,7 @@ pub struct LsArgs {
     /// Show at most this many objects; without it 100, or with --tasks all of them.
     #[arg(long, value_name = "N")]
     limit: Option<NonZeroUsize>,
-    /// Print Label Studio tasks (JSONL).
+    /// Print Label Studio tasks (JSONL; Label Studio imports an array of them, which `jq -s .` makes).
     #[arg(long)]
     tasks: bool,
     /// The name of the media in each task's data, as the labeling configuration has it behind the $.

@@ -95,7 +95,7 @@ enum Verb {
     Setup(setup::SetupArgs),
     /// Preview what a storage holds within its prefix and pattern, or print it as Label Studio tasks.
     #[command(
-        after_help = "Example:\n  lockgate ls --storage recordings --limit 20\n  lockgate ls --storage recordings --tasks --field audio > tasks.jsonl\n\nListing needs a permission of its own (S3: s3:ListBucket) that serving does not."
+        after_help = "Example:\n  lockgate ls --storage recordings --limit 20\n  lockgate ls --storage recordings --tasks --field audio | jq -s . > tasks.json\n\nListing needs a permission of its own (S3: s3:ListBucket) that serving does not."
     )]
     Ls(ls::LsArgs),
     /// Ask a running Lockgate on this machine whether traffic may come: a health check for containers without curl.

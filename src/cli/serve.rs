@@ -1,10 +1,11 @@
 //! `lockgate serve`: runs until SIGTERM or SIGINT, reloads on SIGHUP. A second signal does not wait for bodies.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::fail;
+use super::{CONFIG, fail};
 use crate::app::systemd::{Inherited, Manager};
 use crate::app::{self, Running, Source, sandbox};
 use crate::telemetry::logging::{self, LoggingError};
@@ -18,6 +19,11 @@ pub fn prepare(source: &Source) -> Result<(), LoggingError> {
     let loaded = source.read().ok();
     let level = loaded.as_ref().map(|loaded| &*loaded.config.log.level);
     logging::init(level.unwrap_or("info"))?;
+    if source.file.is_none() && Path::new(CONFIG).exists() {
+        tracing::warn!(
+            "{CONFIG} is here and not read: with --label-studio a file is to be named by --config"
+        );
+    }
     if let Some(loaded) = &loaded {
         sandbox::confine(loaded, &source.environment);
     }

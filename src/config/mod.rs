@@ -166,7 +166,7 @@ pub fn load_naming(
     let text = std::fs::read_to_string(file).map_err(|error| {
         Located::file(
             file.display().to_string(),
-            format!("cannot be read: {error}"),
+            format!("cannot be read: {error}; --config FILE names another one"),
         )
     })?;
     Source {

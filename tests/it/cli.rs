@@ -262,7 +262,7 @@ async fn demo_prints_the_url_of_a_page_that_is_there() {
 }
 
 #[tokio::test]
-async fn ls_writes_tasks_that_label_studio_imports_as_they_are() {
+async fn ls_writes_a_label_studio_task_a_line() {
     let store = Store::start().await;
     for key in [
         "clips/b \"1\".png",
@@ -293,7 +293,7 @@ async fn ls_writes_tasks_that_label_studio_imports_as_they_are() {
 #[test]
 fn setup_and_ls_of_a_storage_that_is_not_there_are_a_mistake_in_usage() {
     let directory = tempfile::tempdir().expect("a directory");
-    let setup = Setup::bare().storage("media", "kind = 'local'\nroot = '.'\n");
+    let setup = Setup::bare().storage("media", "kind = 'local'\nroot = 'media'\n");
     for verb in ["setup", "ls"] {
         let output = run_with(&setup, directory.path(), &[verb, "--storage", "elsewhere"]);
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));

@@ -75,7 +75,7 @@ const MISTAKES: &[Mistake] = &[
     ("[delivery]", "[log]\nlevel = \"loud\"\n[delivery]", 11, "log.level", "debug"),
     ("\"1h\"", "\"8d\"", 11, "delivery.presign_expiry", "1s to 7d"),
     ("\"1h\"", "\"500ms\"", 11, "delivery.presign_expiry", "1s to 7d"),
-    ("[[storage]]", "[storage]", 12, "storage", "sequence"),
+    ("[[storage]]", "[storage]", 12, "storage", "is written [[storage]]"),
     ("id = \"recordings\"\n", "", 12, "storage[0].id", "is missing"),
     ("kind = \"s3\"\n", "", 12, "storage[0].kind", "is missing"),
     ("kind = \"s3\"", "kind = \"minio\"", 14, "storage[0].kind", "`local`"),
