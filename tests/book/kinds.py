@@ -171,8 +171,10 @@ def lay_out(directory: Path, text: str, world: World) -> None:
     for name in names:
         own = world.home / name
         (directory / name).write_bytes(own.read_bytes() if own.exists() else sample(name, world))
-    for name in re.findall(r'(?:root|path|sandbox_paths)\s*=\s*"([^"/]+)"', text):
+    for name in ["media", *re.findall(r'(?:root|path|sandbox_paths)\s*=\s*"([^"/]+)"', text)]:
         (directory / name).mkdir(exist_ok=True)
+    # `check` finds fault with a storage that holds nothing.
+    (directory / "media" / "a.png").write_bytes(b"")
 
 
 def sample(name: str, world: World) -> bytes:
